@@ -203,3 +203,42 @@ def test_changes_past_the_mount_show_in_all_mounts(fs, store, change):
 def get(path):
     with open(path, "rb") as handle:
         return handle.read()
+
+
+def unlink(fs):
+    os.unlink(fs + "/a")
+
+
+def rename(fs):
+    os.rename(fs + "/a", fs + "/c")
+
+
+def replace(fs):
+    os.rename(fs + "/new", fs + "/a")
+
+
+def exchange(fs):
+    posix.renameat2(fs + "/new", fs + "/a", posix.RENAME_EXCHANGE)
+
+
+@pytest.mark.parametrize("change", [unlink, rename, replace, exchange])
+def test_link_counts_and_times_show_in_a_read_only_mount(fs, store, change):
+    """Also under the names that nobody has touched, and of what is open there."""
+    for name in ("a", "new"):
+        open(f"{fs}/{name}", "w").close()
+    os.link(fs + "/a", fs + "/b")
+    read = store.mount(options="ro,allow_other") + "/d"
+    descriptor = os.open(read + "/b", os.O_PATH)
+
+    def seen(fd):
+        got = os.fstat(fd)
+        return got.st_nlink, got.st_ctime_ns
+
+    before = seen(descriptor)
+    here = os.open(fs + "/b", os.O_RDONLY)
+    change(fs)
+    expected = seen(here)
+    assert expected != before
+    procs.poll(lambda: seen(descriptor) == expected, 20 * program.scale(), "the file is as in the mount where it was changed")
+    os.close(here)
+    os.close(descriptor)

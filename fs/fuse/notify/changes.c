@@ -21,7 +21,8 @@ struct change {
 		uint64_t ino;
 		uint32_t view;
 		enum node_kind kind;
-		char name[]; /* "": the inode itself */
+		bool attributes; /* of the inode itself, no more */
+		char name[];     /* "": the inode itself */
 	} * key;
 	UT_hash_handle hh;
 };
@@ -54,6 +55,7 @@ static void note(struct changes *changes, const struct change_key *what, const c
 	key->ino = what->ino;
 	key->view = what->view;
 	key->kind = what->kind;
+	key->attributes = what->attributes;
 	memcpy(key->name, name, strlen(name));
 	pthread_mutex_lock(&changes->lock);
 	HASH_FIND(hh, changes->pending, key, key_len, change);
@@ -69,6 +71,14 @@ static void note(struct changes *changes, const struct change_key *what, const c
 void changes_note(struct mount *mount, uint32_t view, uint64_t ino)
 {
 	const struct change_key what = {.source = mount, .ino = ino, .view = view, .kind = NODE_FILE};
+
+	if (atomic_load_explicit(&mount->group->sessions, memory_order_relaxed) > 1)
+		note(mount->group->changes, &what, "");
+}
+
+void changes_note_attributes(struct mount *mount, uint32_t view, uint64_t ino)
+{
+	const struct change_key what = {.source = mount, .ino = ino, .view = view, .kind = NODE_FILE, .attributes = true};
 
 	if (atomic_load_explicit(&mount->group->sessions, memory_order_relaxed) > 1)
 		note(mount->group->changes, &what, "");
@@ -144,7 +154,9 @@ static void tell(struct mount *mount, const struct change_key *key)
 
 	if (mount == key->source || mount->options.snapshot || (root_view && key->view != root_view))
 		return;
-	if (!key->name[0])
+	if (key->attributes)
+		session_notify_attributes(mount_session(mount), id);
+	else if (!key->name[0])
 		session_notify_inode(mount_session(mount), id);
 	else if (key->kind == NODE_FILE || session_has_expiry(mount_session(mount)))
 		session_expire_entry(mount_session(mount), id, key->name);

@@ -22,6 +22,8 @@ void changes_free(struct changes *changes); /* NULL is fine */
 
 /* An inode's attributes or content changed through `mount`. Cheap when it is the only one. */
 void changes_note(struct mount *mount, uint32_t view, uint64_t ino);
+/* Its attributes only: what is cached of its content stays. */
+void changes_note_attributes(struct mount *mount, uint32_t view, uint64_t ino);
 /* A name came, went, or stands for something else; includes changes_note of the directory. */
 void changes_note_name(struct mount *mount, uint32_t view, uint64_t dir, const char *name);
 /*

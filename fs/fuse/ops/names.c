@@ -183,16 +183,28 @@ void op_mkdir(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode)
 		make(req, dir, name, S_IFDIR | (mode & 07777), 0, NULL);
 }
 
+/* Who loses a name, and has others, has a new link count and time under those. */
+static void remove_name(fuse_req_t req, const struct target *target, const char *name, bool is_dir)
+{
+	uint64_t left = 0;
+	const int result = session_request()->done ? 0 : view_remove(target->view, target->node.ino, name, is_dir, &left);
+
+	if (!result)
+		changes_note_name(target->mount, target->node.view, target->node.ino, name);
+	if (left)
+		changes_note_attributes(target->mount, target->node.view, left);
+	reply_result(req, result);
+}
+
 void op_unlink(fuse_req_t req, fuse_ino_t dir, const char *name)
 {
 	AUTO_TARGET target;
-	int result = target_open_name(req, dir, name, &target);
+	const int result = target_open_name(req, dir, name, &target);
 
-	if (!result && !session_request()->done)
-		result = view_unlink(target.view, target.node.ino, name);
-	if (!result)
-		changes_note_name(target.mount, target.node.view, target.node.ino, name);
-	reply_result(req, result);
+	if (result)
+		reply_result(req, result);
+	else
+		remove_name(req, &target, name, false);
 }
 
 void op_rmdir(fuse_req_t req, fuse_ino_t dir, const char *name)
@@ -210,14 +222,14 @@ void op_rmdir(fuse_req_t req, fuse_ino_t dir, const char *name)
 	}
 	target_close(&target);
 	result = target_open_name(req, dir, name, &target);
-	if (!result && !session_request()->done)
-		result = view_rmdir(target.view, target.node.ino, name);
-	if (!result)
-		changes_note_name(target.mount, target.node.view, target.node.ino, name);
-	reply_result(req, result);
+	if (result)
+		reply_result(req, result);
+	else
+		remove_name(req, &target, name, true);
 }
 
-static int rename_in_view(const struct target *from, const char *name, const struct target *to, const char *new_name, unsigned flags)
+static int rename_in_view(const struct target *from, const char *name, const struct target *to, const char *new_name, unsigned flags,
+                          struct renamed *ret_renamed)
 {
 	struct attr replaced;
 
@@ -225,13 +237,14 @@ static int rename_in_view(const struct target *from, const char *name, const str
 		return 0;
 	if (!flags && !view_lookup(to->view, to->node.ino, new_name, &replaced) && S_ISREG(replaced.mode))
 		changes_keep_open(to->mount->group, to->node.view, replaced.ino);
-	return view_rename(from->view, from->node.ino, name, to->node.ino, new_name, flags);
+	return view_rename_told(from->view, from->node.ino, name, to->node.ino, new_name, flags, ret_renamed);
 }
 
 static void rename_files(fuse_req_t req, const struct target *from, const char *name, const struct target *to,
                          const char *new_name, unsigned flags)
 {
 	struct mount *mount = from->mount;
+	struct renamed renamed = {0};
 	int result;
 
 	if (mount->read_only || view_read_only(from->view) || view_read_only(to->view))
@@ -242,11 +255,15 @@ static void rename_files(fuse_req_t req, const struct target *from, const char *
 	else if (from->node.view != to->node.view)
 		result = -EXDEV;
 	else
-		result = rename_in_view(from, name, to, new_name, flags);
+		result = rename_in_view(from, name, to, new_name, flags, &renamed);
 	if (!result) {
 		changes_note_name(mount, from->node.view, from->node.ino, name);
 		changes_note_name(mount, to->node.view, to->node.ino, new_name);
 	}
+	if (renamed.moved)
+		changes_note_attributes(mount, from->node.view, renamed.moved);
+	if (renamed.left)
+		changes_note_attributes(mount, from->node.view, renamed.left);
 	reply_result(req, result);
 }
 
@@ -292,7 +309,7 @@ void op_link(fuse_req_t req, fuse_ino_t id, fuse_ino_t new_dir, const char *new_
 	}
 	if (!result) {
 		changes_note_name(dir.mount, dir.node.view, dir.node.ino, new_name);
-		changes_note(dir.mount, dir.node.view, file.node.ino);
+		changes_note_attributes(dir.mount, dir.node.view, file.node.ino);
 	}
 	reply_entry(req, &dir, result, &attr);
 }

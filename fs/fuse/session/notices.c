@@ -34,12 +34,23 @@ static int notify(const struct session *session, int code, struct iovec *iov, in
 	return -errno;
 }
 
-int session_notify_range(struct session *session, uint64_t node, uint64_t offset, uint64_t length)
+/* offset -1: attributes only. */
+static int notify_inode(struct session *session, uint64_t node, int64_t offset, int64_t length)
 {
-	struct fuse_notify_inval_inode_out arg = {.ino = node, .off = (int64_t)offset, .len = (int64_t)length};
+	struct fuse_notify_inval_inode_out arg = {.ino = node, .off = offset, .len = length};
 	struct iovec iov[2] = {[1] = {.iov_base = &arg, .iov_len = sizeof(arg)}};
 
 	return notify(session, FUSE_NOTIFY_INVAL_INODE, iov, 2);
+}
+
+int session_notify_range(struct session *session, uint64_t node, uint64_t offset, uint64_t length)
+{
+	return notify_inode(session, node, (int64_t)offset, (int64_t)length);
+}
+
+int session_notify_attributes(struct session *session, uint64_t node)
+{
+	return notify_inode(session, node, -1, 0);
 }
 
 int session_notify_inode(struct session *session, uint64_t node)

@@ -119,6 +119,7 @@ void session_send(struct session *session);
  * kernel, which may wait for requests. 0 also when the kernel does not know the inode or name.
  */
 int session_notify_inode(struct session *session, uint64_t node); /* attributes and pages; dirty pages are written back first */
+int session_notify_attributes(struct session *session, uint64_t node); /* pages stay */
 int session_notify_range(struct session *session, uint64_t node, uint64_t offset, uint64_t length); /* attributes and some pages */
 int session_notify_entry(struct session *session, uint64_t parent, const char *name); /* who stands in it has lost it */
 /* The kernel asks anew before it uses the name again; without session_has_expiry (before Linux 6.2) as session_notify_entry. */

@@ -42,8 +42,16 @@ WARN_UNUSED int view_link(struct view *view, uint64_t ino, uint64_t dir, const c
 /* Also of a file that is damaged, however much of it can be read. */
 WARN_UNUSED int view_unlink(struct view *view, uint64_t dir, const char *name);
 WARN_UNUSED int view_rmdir(struct view *view, uint64_t dir, const char *name);
+/* One of these two. *ret_left: what had the name, and is left because it has others; or 0. */
+WARN_UNUSED int view_remove(struct view *view, uint64_t dir, const char *name, bool want_dir, uint64_t *ret_left);
 /* flags: RENAME_NOREPLACE, RENAME_EXCHANGE. A regular file's content is committed before its name replaces another. */
 WARN_UNUSED int view_rename(struct view *view, uint64_t dir, const char *name, uint64_t new_dir, const char *new_name, unsigned flags);
+struct renamed {
+	uint64_t moved, left; /* `left` was replaced and has other names, or was exchanged with it. 0: nothing */
+};
+/* The same; says what it was. Untouched when both names are of one file. */
+WARN_UNUSED int view_rename_told(struct view *view, uint64_t dir, const char *name, uint64_t new_dir, const char *new_name, unsigned flags,
+				 struct renamed *ret_renamed);
 WARN_UNUSED int view_readlink(struct view *view, uint64_t ino, struct buf *target); /* a NUL follows the text */
 
 /* Calls back for each entry with name > `after` ("" for all), in byte order, without "." and ".."; stops when the callback returns not 0. */

@@ -237,6 +237,14 @@ int inode_unlinked(struct transaction *transaction, struct inode *inode, struct 
 	return 0;
 }
 
+uint64_t inode_left(struct inode *inode)
+{
+	struct attr attr;
+
+	inode_attr(inode, &attr);
+	return attr.nlink > 0 ? inode->ino : 0;
+}
+
 static int remove_locked(struct transaction *transaction, struct inode *dir, const char *name, const struct entry *entry, struct inode *inode)
 {
 	struct timespec now = clock_now();
@@ -288,7 +296,7 @@ static int remove_in(struct transaction *transaction, struct inode *dir, const c
 	return r;
 }
 
-static int remove_name(struct view *view, uint64_t dir, const char *name, bool want_dir)
+int view_remove(struct view *view, uint64_t dir, const char *name, bool want_dir, uint64_t *ret_left)
 {
 	struct inode *parent, *inode = NULL;
 	struct transaction transaction;
@@ -303,6 +311,8 @@ static int remove_name(struct view *view, uint64_t dir, const char *name, bool w
 	mutex_take(&view->names);
 	r = remove_in(&transaction, parent, name, want_dir, &inode);
 	mutex_give(&view->names);
+	if (r == 0)
+		*ret_left = inode ? inode_left(inode) : 0;
 	if (inode) {
 		orphan_finish(&transaction);
 		inode_put(inode);
@@ -313,10 +323,14 @@ static int remove_name(struct view *view, uint64_t dir, const char *name, bool w
 
 int view_unlink(struct view *view, uint64_t dir, const char *name)
 {
-	return remove_name(view, dir, name, false);
+	uint64_t left;
+
+	return view_remove(view, dir, name, false, &left);
 }
 
 int view_rmdir(struct view *view, uint64_t dir, const char *name)
 {
-	return remove_name(view, dir, name, true);
+	uint64_t left;
+
+	return view_remove(view, dir, name, true, &left);
 }

@@ -30,5 +30,6 @@ void dir_changed(struct transaction *transaction, struct inode *dir, int subdire
 
 /* A locked inode loses a name: with the last one (a directory has one only) it goes. */
 WARN_UNUSED int inode_unlinked(struct transaction *transaction, struct inode *inode, struct timespec now);
+uint64_t inode_left(struct inode *inode); /* its number, if it has a name; 0. Not of a locked one */
 
 #endif

@@ -174,7 +174,7 @@ static int commit_before_replacing(struct rename *rename, unsigned flags)
 }
 
 /* view->names is held. */
-static int rename_locked(struct rename *rename, unsigned flags)
+static int rename_locked(struct rename *rename, unsigned flags, struct renamed *ret_renamed)
 {
 	int r = look(rename, flags);
 
@@ -188,6 +188,8 @@ static int rename_locked(struct rename *rename, unsigned flags)
 	transaction_begin(&rename->transaction, rename->view, inodes, ARRAY_SIZE(inodes));
 	r = transaction_write(&rename->transaction, apply(rename));
 	transaction_end(&rename->transaction);
+	if (r == 0)
+		*ret_renamed = (struct renamed){.moved = inodes[2]->ino, .left = inodes[3] ? inode_left(inodes[3]) : 0};
 	return r;
 }
 
@@ -208,6 +210,14 @@ static int check_arguments(struct view *view, const char *name, const char *new_
 
 int view_rename(struct view *view, uint64_t dir, const char *name, uint64_t new_dir, const char *new_name, unsigned flags)
 {
+	struct renamed renamed;
+
+	return view_rename_told(view, dir, name, new_dir, new_name, flags, &renamed);
+}
+
+int view_rename_told(struct view *view, uint64_t dir, const char *name, uint64_t new_dir, const char *new_name, unsigned flags,
+		     struct renamed *ret_renamed)
+{
 	struct rename rename = {.view = view, .exchange = flags & RENAME_EXCHANGE, .from.name = name, .to.name = new_name};
 	int r = check_arguments(view, name, new_name, flags);
 
@@ -217,7 +227,7 @@ int view_rename(struct view *view, uint64_t dir, const char *name, uint64_t new_
 		r = dir_get(view, new_dir, &rename.to.dir);
 	if (r == 0) {
 		mutex_take(&view->names);
-		r = rename_locked(&rename, flags);
+		r = rename_locked(&rename, flags, ret_renamed);
 		mutex_give(&view->names);
 		orphan_finish(&rename.transaction);
 	}
