@@ -33,6 +33,7 @@ int restic_import_run(struct store *store, const struct restore_options *options
 		source = restore_source_members(restore.source);
 		members.archive = archive_in_over(&source);
 		members.source_fd = -1;
+		members.exact = true;
 		r = import_run(store, &members, &ret_result->transfer, err);
 		if (r == -EBADMSG && err)
 			error_hint(err, "corpusfs backup verify --data says what is damaged; corpusfs restore --keep-going brings the rest");

@@ -1,7 +1,7 @@
 /*
  * Import from a repository: what restic backed up, or a backup of ours, becomes a part of a dataset. All is as with other imports
  * (lib/transfer/import.h): what may come in, what is passed over, what is a problem. What of the repository is damaged ends it, as a damaged
- * archive does; what came before is complete.
+ * archive does; what came before is complete. Of directories that are there, as of files, attributes are those of the backup and no others.
  */
 #ifndef CORPUSFS_BACKUP_RESTIC_IMPORT_H
 #define CORPUSFS_BACKUP_RESTIC_IMPORT_H

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import shutil
+import subprocess
 
 import pytest
 
@@ -135,6 +136,27 @@ def test_import_that_is_run_again_passes_over_what_is_there(store, source, area,
     assert result["files"] == 2, "and the file with several names, as of an archive"
     assert os.stat(point + "/d/deep/down/a/8").st_ino == before
     tree.assert_same(source, point + "/d/deep/down")
+
+
+def test_directories_that_are_there_lose_attributes_that_restic_did_not_back_up(store, source, area, made):
+    """The target, too; the names that are there and were not backed up stay as they are."""
+    restic(made, "backup", source)
+    point = store.mount(options="allow_other,acl")
+    import_from(store, made, "d/deep")
+    os.mkdir(point + "/d/deep/mine")
+    for path in ("deep", "deep/a", "deep/a/b", "deep/empty", "deep/a/6", "deep/a/8", "deep/mine"):
+        path = os.path.join(point, "d", path)
+        os.setxattr(path, "user.foreign", b"x")
+        subprocess.run(["setfacl", "-m", "u:4321:rwx", path], check=True)
+        if os.path.isdir(path):
+            subprocess.run(["setfacl", "-m", "d:u:4321:rwx", path], check=True)
+    import_from(store, made, "d/deep")
+    assert os.getxattr(point + "/d/deep/mine", "user.foreign") == b"x"
+    for path in ("deep", "deep/a", "deep/a/b", "deep/empty"):
+        assert not [name for name in os.listxattr(f"{point}/d/{path}") if "foreign" in name or "posix_acl" in name]
+    shutil.rmtree(point + "/d/deep/mine")
+    shutil.copystat(source, point + "/d/deep")
+    tree.assert_same(source, point + "/d/deep")
 
 
 def test_users_import_is_the_users_and_what_only_root_may_is_left_out(blank, source, area, made):
