@@ -41,7 +41,7 @@ struct restore_result {
 
 /* -EEXIST: the dataset is there, and not `over`; -EILSEQ: the identity is another one. */
 WARN_UNUSED int restore_to_dataset(struct store *store, const struct restore_options *options, struct restore_result *ret_result, struct error *err);
-/* `store` may be NULL. In several threads. Files that are there with the same size, time and content keep that; their attributes are set. */
+/* `store` may be NULL. In several threads. Files that are there with the same size, time and content, and one name, keep that; their attributes are set. */
 WARN_UNUSED int restore_to_directory(struct store *store, const struct restore_options *options, struct restore_result *ret_result,
 				     struct error *err);
 

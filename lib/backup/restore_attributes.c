@@ -101,7 +101,8 @@ bool restore_attributes_take(const struct restore_target *target, int fd, const 
 	struct stat st;
 	bool is_idle;
 
-	if (fstat(fd, &st) < 0)
+	/* Its other names may stand outside of what is restored, and would get its attributes. */
+	if (fstat(fd, &st) < 0 || st.st_nlink > 1)
 		return false;
 	if (has_owner(&st, node) || !target->is_root)
 		return true;

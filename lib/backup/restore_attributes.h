@@ -14,7 +14,7 @@ bool restore_attributes_has_xattr(const struct node *node, const char *name);
 
 /*
  * Before the content of a file that is there is compared: whoever owned it until now must not change it afterwards, when it is another user's. So it
- * is closed to him. False: it is open to be written to, or that cannot be known.
+ * is closed to him. False: it is open to be written to, or has other names, or that cannot be known: it is left alone.
  */
 WARN_UNUSED bool restore_attributes_take(const struct restore_target *target, int fd, const struct node *node);
 

@@ -63,6 +63,34 @@ def test_attributes_are_those_of_the_backup_again(made, area):
     assert os.stat(out + "/a/3").st_ino == inode and os.stat(out + "/a/1").st_ino == taken, "content that is there is not written again"
 
 
+@pytest.mark.parametrize("same", [True, False])
+def test_other_names_of_a_file_that_is_there_keep_what_they_have(made, area, same):
+    """A name outside of what is restored: the file gives way to a new one, also where only its attributes are others by now."""
+    out, elsewhere = area + "/out", area + "/elsewhere"
+    wanted = attributes(out)
+    os.mkdir(elsewhere)
+    for name in ("1", "3", "4", "6"):
+        os.link(f"{out}/a/{name}", f"{elsewhere}/{name}")
+        before = os.stat(f"{elsewhere}/{name}")
+        os.chown(f"{elsewhere}/{name}", 4321, 8765)
+        os.setxattr(f"{elsewhere}/{name}", "user.mine", b"x")
+        if not same:
+            with open(f"{elsewhere}/{name}", "r+b") as handle:
+                handle.write(b"other")
+            os.utime(f"{elsewhere}/{name}", ns=(before.st_atime_ns, before.st_mtime_ns))
+    kept = attributes(elsewhere)
+    assert made.json("restore", made.path, out)["same"]
+    found = attributes(out)
+    assert not tree.differences(wanted[1], found[1]) and found[0] == wanted[0]
+    after = attributes(elsewhere)
+    assert after[0] == kept[0]
+    for name in ("1", "3", "4", "6"):
+        there = os.stat(f"{elsewhere}/{name}")
+        assert (there.st_uid, there.st_gid, there.st_nlink) == (4321, 8765, 1), "the file has this name alone now"
+        assert files.get(f"{elsewhere}/{name}").startswith(b"other") != same or there.st_size == 0
+    assert os.stat(out + "/a/4").st_ino == os.stat(out + "/a/b/four").st_ino == os.stat(out + "/0 first by name").st_ino
+
+
 def test_root_sets_what_a_user_could_not(made, area):
     """The plain case: a user has restored first, and owners are wanted then."""
     made.give(12345, area)
