@@ -236,10 +236,9 @@ static int put_once(struct prune *prune, struct error *err)
 /* To free anything. */
 static int no_room(struct prune *prune, int code, struct error *err)
 {
-	prune->counts->needed = prune_needed(prune);
 	if (err && err->code == code)
 		error_hint(err, "the disk of the repository is full: make room on it; %llu MiB are enough to begin with",
-		           (unsigned long long)((prune->counts->needed >> 20) + 1));
+		           (unsigned long long)((prune_needed(prune) >> 20) + 1));
 	return code;
 }
 
@@ -383,6 +382,8 @@ static int run_pass(const struct prune_options *options, struct prune_counts *re
 	transfer_begin(&prune.transfer, &options->transfer);
 	prune.reader = repository_reader_new(options->repository);
 	r = run(&prune, err);
+	if (ret_counts->no_room || r == -ENOSPC || r == -EDQUOT)
+		ret_counts->needed = prune_needed(&prune);
 	clear(&prune);
 	failed = transfer_end(&prune.transfer, &counts, r < 0 ? NULL : err);
 	return r < 0 ? r : failed;

@@ -62,7 +62,7 @@ WARN_UNUSED int prune_rewrite(struct prune *prune, struct error *err);
 void prune_give_up_rewriting(struct prune *prune);
 /* Of those, fewer bytes are written: what frees most for each of them. In the end there are none. */
 void prune_rewrite_less(struct prune *prune);
-/* The room with which the pack can be written anew that takes least of it, or, if there is none to be, the index. */
+/* The room with which that pack can be written anew, of those that were not, which takes least of it; or, if there is none to be, the index. */
 uint64_t prune_needed(struct prune *prune);
 /* Step 4: an index of all packs that stay. The same. */
 WARN_UNUSED int prune_write_index(struct prune *prune, struct error *err);

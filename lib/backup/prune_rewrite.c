@@ -107,20 +107,20 @@ static int compare_shares(const void *a, const void *b)
 	return first < second ? -1 : first > second;
 }
 
-/* NULL: none is worth it. */
-static struct pack *find_smallest(struct prune *prune)
+/* NULL: none is worth it. `left`: of those that are not written anew as it stands. */
+static struct pack *find_smallest(struct prune *prune, bool left)
 {
 	struct pack *pack, *next, *smallest = NULL;
 
 	HASH_ITER (hh, prune->packs, pack, next)
-		if (pack->is_worth && (!smallest || pack->kept < smallest->kept))
+		if (pack->is_worth && !(left && pack->is_rewritten) && (!smallest || pack->kept < smallest->kept))
 			smallest = pack;
 	return smallest;
 }
 
 void prune_rewrite_less(struct prune *prune)
 {
-	struct pack *pack, *next, *smallest = find_smallest(prune);
+	struct pack *pack, *next, *smallest = find_smallest(prune, false);
 	ARRAY(struct pack *) chosen = {0};
 	uint64_t tried = 0, left;
 
@@ -159,7 +159,7 @@ static uint64_t count_staying(const struct prune *prune, const struct pack *pack
 
 uint64_t prune_needed(struct prune *prune)
 {
-	const struct pack *smallest = find_smallest(prune);
+	const struct pack *smallest = find_smallest(prune, true);
 	uint64_t needed = FILES_ROOM;
 	struct pack *pack, *next;
 

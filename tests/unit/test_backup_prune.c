@@ -246,6 +246,25 @@ static void test_prune_frees_all_where_there_is_room_for_some_packs_at_a_time(vo
 	repository_lock_release(options.lock);
 }
 
+/* It ends, for it would go on for ever; and says what is true. */
+static void test_prune_that_removes_packs_which_keep_their_room_says_how_much_is_enough(void **state)
+{
+	struct scene *scene = *state;
+	struct prune_counts would, counts;
+	struct prune_options options = back_up_in_halves(scene, &would);
+	struct error err = {0};
+
+	scene->failing.is_small = true;
+	scene->failing.packs_linger = true;
+	scene->failing.room = 300000;
+	assert_int_equal(prune_run(&options, &counts, &err), 0);
+	assert_true(counts.no_room && counts.needed > 500000);
+	scene->failing.room = counts.needed;
+	assert_int_equal(prune_run(&options, &counts, &err), 0);
+	assert_true(counts.packs_rewritten == 1 && !counts.no_room);
+	repository_lock_release(options.lock);
+}
+
 static void test_prune_says_how_much_room_is_enough(void **state)
 {
 	struct scene *scene = *state;
@@ -356,6 +375,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_prune_takes_back_a_pack_whose_index_file_has_no_room, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_prune_takes_back_what_it_wrote_anew_where_the_rest_has_no_room, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_prune_frees_all_where_there_is_room_for_some_packs_at_a_time, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_prune_that_removes_packs_which_keep_their_room_says_how_much_is_enough, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_prune_says_how_much_room_is_enough, setup, teardown),
 	};
 
