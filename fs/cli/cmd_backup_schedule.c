@@ -7,6 +7,7 @@
 #include "fs/cli/cmd_backup_schedule.h"
 #include "fs/cli/command.h"
 #include "fs/cli/exit.h"
+#include "fs/cli/heal_tick.h"
 #include "fs/cli/interrupt.h"
 #include "fs/cli/keep.h"
 #include "fs/cli/password.h"
@@ -112,17 +113,6 @@ static int look_at_repository(struct cli *cli, const char *path, json_t *plan, s
 	return r;
 }
 
-/* Of a remote that says by itself where its password comes from. */
-static bool has_password(const char *repository)
-{
-	json_t *remote = NULL;
-	const bool has = remote_find(repository, &remote, NULL, NULL) > 0 &&
-	                 (json_object_get(remote, "password_file") || json_object_get(remote, "password_command"));
-
-	json_decref(remote);
-	return has;
-}
-
 /* A store must not decide where data goes: what is on the network is named by its user. */
 static int check_no_url(const char *repository, struct error *err)
 {
@@ -149,7 +139,7 @@ static int plan(struct cli *cli, json_t *args, struct error *err)
 	r = keep_set(cli, args, err);
 	if (r == 0)
 		r = check_no_url(cli->argv[1], err);
-	if (r == 0 && !file && !has_password(cli->argv[1])) {
+	if (r == 0 && !file && !remote_has_password(cli->argv[1])) {
 		r = error_set(err, -EINVAL, "no password file is named, and nobody is there to ask when a backup is due");
 		error_hint(err, "--password-file FILE, which only you can read");
 	}
@@ -349,11 +339,14 @@ int backup_tick(struct cli *cli)
 	if (run_is_daemon(getppid()))
 		interrupt_with_parent();
 	r = run_find_store(cli, &store, &err);
-	if (r == 0)
-		r = run_op_at(store, "backup.due", json_object(), NULL, &result, &err);
 	if (r < 0)
 		return exit_with(&err);
 	interrupt_watch();
+	code = heal_tick(cli, store); /* first: a backup then finds whole what was damaged */
+	if (!interrupt_came())
+		r = run_op_at(store, "backup.due", json_object(), NULL, &result, &err);
+	if (r < 0)
+		return exit_with(&err);
 	json_array_foreach(json_object_get(result, "due"), i, row) {
 		const int one = interrupt_came() ? EXIT_FAILED : do_one(cli, store, row);
 

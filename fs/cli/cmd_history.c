@@ -327,6 +327,11 @@ const struct command history_commands[] = {
 	 .max = 1,
 	 .options = schedule_options,
 	 .run = run_schedule},
-	{.name = "tick", .operands = "", .summary = "take and make what the schedules ask for", .run = run_tick},
+	{.name = "tick",
+	 .operands = "",
+	 .summary = "take and make what the schedules ask for",
+	 .details = "Content that is known to be damaged is looked for in the store's own backups first,\n"
+		    "and what is found heals it.\n",
+	 .run = run_tick},
 	{.name = NULL},
 };

@@ -9,6 +9,7 @@
 #include "fs/cli/run.h"
 #include "fs/cli/say.h"
 #include "fs/cli/served.h"
+#include "fs/cli/status_copies.h"
 #include "fs/cli/table.h"
 #include "fs/cli/units.h"
 #include "fs/cli/where.h"
@@ -211,68 +212,6 @@ static void print_scrub(const json_t *status)
 		say("scrub          %s, %lld chunks so far\n", phase, (long long)json_integer_value(json_object_get(scrub, "chunks")));
 }
 
-static void print_begun(const json_t *row, const char *key, const char *format)
-{
-	const json_int_t begun = json_integer_value(json_object_get(row, key));
-	char when[32];
-
-	if (begun == 0)
-		return;
-	clock_format(begun, when);
-	say(", ");
-	say(format, when);
-}
-
-/* One line for each kind of backup that is planned. */
-static void print_backups(const json_t *status)
-{
-	const json_t *row;
-	size_t i;
-
-	json_array_foreach(json_object_get(status, "backups"), i, row) {
-		const json_int_t last = json_integer_value(json_object_get(row, "time"));
-		const char *failure = json_string_value(json_object_get(row, "failure")), *kind = json_string_value(json_object_get(row, "kind"));
-		char when[32] = "not made yet";
-
-		if (last > 0)
-			clock_format(last, when);
-		if (!kind) {
-			say("backups        %s\n", failure);
-			continue;
-		}
-		say("backup         %s: %s %s to %s, %s%s", json_string_value(json_object_get(row, "dataset")), kind,
-		    json_string_value(json_object_get(row, "every")), json_string_value(json_object_get(row, "repository")),
-		    last > 0 ? "last " : "", when);
-		if (last > 0 && strcmp(kind, "drill") == 0)
-			say(", came back in %.1f s", json_real_value(json_object_get(row, "seconds")));
-		print_begun(row, "running", "being made since %s");
-		print_begun(row, "interrupted", "begun %s and interrupted, to be made by the next tick");
-		say("%s%s%s\n", json_is_true(json_object_get(row, "late")) ? ", LATE" : "", failure ? ": " : "", failure ? failure : "");
-	}
-}
-
-/* How far replicas are. */
-static void print_replications(const char *store)
-{
-	json_t *result = NULL;
-	struct error ignored = {0}; /* what is wrong with the store is told already */
-	const json_t *row;
-	size_t i;
-
-	if (run_op_at(store, "stream.replications", json_object(), NULL, &result, &ignored) < 0)
-		return;
-	json_array_foreach(json_object_get(result, "replications"), i, row) {
-		const long long behind = json_integer_value(json_object_get(row, "behind"));
-
-		say("replica        %s@%s: %lld snapshot%s behind", json_string_value(json_object_get(row, "dataset")),
-		    json_string_value(json_object_get(row, "snapshot")), behind, behind == 1 ? "" : "s");
-		if (behind > 0)
-			say(", for %lld s", (long long)json_integer_value(json_object_get(row, "lag")));
-		say("; to %s\n", json_string_value(json_object_get(row, "to")));
-	}
-	json_decref(result);
-}
-
 /* What the table shows beside what the daemon says. */
 static void complete_row(json_t *row)
 {
@@ -446,8 +385,8 @@ static int run_status(struct cli *cli)
 		print_gc(status);
 		print_damage(status);
 		print_scrub(status);
-		print_backups(status);
-		print_replications(store);
+		status_print_backups(status);
+		status_print_replicas(store);
 		if (json_array_size(json_object_get(status, "quotas")) > 0) {
 			say("\n");
 			table_print(cli, quota_columns, json_object_get(status, "quotas"));

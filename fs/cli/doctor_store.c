@@ -93,6 +93,14 @@ static void check_damage(json_t *findings, const json_t *status)
 	doctor_note(findings, "store", "last scrub", old ? DOCTOR_NOTE : DOCTOR_OK, when, "corpusfs scrub, or corpusfs scrub schedule monthly");
 }
 
+static void check_healing(json_t *findings, const json_t *status)
+{
+	const char *failure = json_string_value(json_object_get(json_object_get(status, "healing"), "failure"));
+
+	if (failure)
+		doctor_note(findings, "store", "healing", DOCTOR_BAD, failure, "corpusfs tick looks in the backups again, and says what hinders it");
+}
+
 static void check_uncommitted(json_t *findings, const json_t *status)
 {
 	const json_t *uncommitted = json_object_get(status, "uncommitted");
@@ -203,6 +211,7 @@ void doctor_store(json_t *findings, const char *store, const json_t *status, con
 	check_filesystem(findings, store);
 	check_space(findings, store, status);
 	check_damage(findings, status);
+	check_healing(findings, status);
 	check_uncommitted(findings, status);
 	check_backups(findings, status);
 	check_daemon(findings, status);

@@ -306,3 +306,13 @@ int remote_get(const char *name, json_t **ret_remote, struct error *err)
 		error_hint(err, "corpusfs remote list shows those there are, corpusfs remote add NAME URL makes one");
 	return r;
 }
+
+bool remote_has_password(const char *text)
+{
+	json_t *remote = NULL;
+	const bool has = remote_find(text, &remote, NULL, NULL) > 0 &&
+			 (json_object_get(remote, "password_file") || json_object_get(remote, "password_command"));
+
+	json_decref(remote);
+	return has;
+}

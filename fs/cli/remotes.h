@@ -40,5 +40,7 @@ WARN_UNUSED int remotes_change(const char *name, json_t *remote, struct error *e
 WARN_UNUSED int remote_find(const char *text, json_t **ret_remote, const char **ret_rest, struct error *err);
 /* The same of a name alone. -ENOENT. */
 WARN_UNUSED int remote_get(const char *name, json_t **ret_remote, struct error *err);
+/* Whether the text is "NAME:" of a remote that says by itself where its password comes from, so that nobody has to be asked. */
+bool remote_has_password(const char *text);
 
 #endif

@@ -13,6 +13,7 @@
 #include "lib/ops/op_repository.h"
 #include "lib/ops/op_tables.h"
 #include "lib/store/datasets.h"
+#include "lib/verify/heal_plan.h"
 
 /* --- backing up --- */
 
@@ -224,6 +225,8 @@ static int restore_op(struct op_context *context, const json_t *args, json_t **r
 	/* What is the whole version can be published again, as what comes after it. */
 	if (r == 0 && head.dataset && result.same && !*options.path)
 		r = publish_restored(context->store, options.dataset, repository, &head, snapshot, &failure);
+	if (r == 0 && head.dataset && result.same)
+		heal_plan_published(context->store, options.place);
 	op_hint_full_store(&failure);
 	if (r == -ECANCELED && result.guard[0])
 		error_hint(&failure, "what was there before is %s@%s", options.dataset, result.guard);

@@ -13,6 +13,7 @@
 #include "lib/repository/objects_etcd.h"
 #include "lib/store/datasets.h"
 #include "lib/store/unknown.h"
+#include "lib/verify/heal_plan.h"
 
 static json_t *head_to_json(const struct head *head, bool is_newest)
 {
@@ -80,6 +81,9 @@ static int publish_op(struct op_context *context, const json_t *args, json_t **r
 	}
 	if (r == 0) {
 		r = publish_run(context->store, &options, &result, err);
+		/* The name of a remote ends so; what is damaged here will be looked for there. */
+		if (r == 0 && !options.dry_run && strchr(options.place, ':'))
+			heal_plan_published(context->store, options.place);
 		if (r == 0)
 			*ret_result = result_to_json(&result, problems.list);
 		else if (give_between(context, &result.between) < 0)

@@ -182,14 +182,15 @@ static int look_backups(struct op_context *context, const json_t *args, struct r
 
 /*
  * repair.look, repair.backups: {name?: of a single file, sought: [piece, with places?: [{name, offset}] of files where it stands], chunk_min,
- * chunk_average, chunk_max} and a descriptor of a directory, a file or an archive; or {..., password, place, backup?} and one of a repository; and
- * one to write the spool to, or none -> {files, bytes: looked at, unread: files and directories that could not be read, problem?: why not all of
- * it was looked at}; rows: pieces that were found
+ * chunk_average, chunk_max} and a descriptor of a directory, a file or an archive; or {..., password, place, backup?, blobs_only?: files of backups
+ * are not read} and one of a repository; and one to write the spool to, or none -> {files, bytes: looked at, unread: files and directories that could
+ * not be read, problem?: why not all of it was looked at}; rows: pieces that were found
  */
 static int look(struct op_context *context, const json_t *args, bool is_repository, json_t **ret_result, struct error *err)
 {
 	struct finding finding = {.context = context, .spool = context->target_fd};
-	struct repair_look options = {.name = op_arg_string_or(args, "name", NULL), .progress = tell_progress, .arg = context};
+	struct repair_look options = {.name = op_arg_string_or(args, "name", NULL), .blobs_only = op_arg_bool(args, "blobs_only"),
+				      .progress = tell_progress, .arg = context};
 	struct places places = {0};
 	int result;
 

@@ -10,7 +10,7 @@
 #include "lib/transfer/archive_in.h"
 #include "lib/verify/repair_look.h"
 
-/* Blobs that cannot be read are passed over: the same content may be elsewhere. */
+/* Blobs that cannot be read are passed over: the same content may be elsewhere. Where nobody answers, nothing more is asked. */
 static int look_at_blobs(struct repair_look *look, struct repository *repository)
 {
 	struct repository_reader *reader = repository_reader_new(repository);
@@ -28,6 +28,10 @@ static int look_at_blobs(struct repair_look *look, struct repository *repository
 			continue;
 		buf_reset(&plain);
 		r = repository_read_blob(reader, &id, false, &plain);
+		if (r < 0 && objects_is_away(r)) {
+			(void)objects_failed(repository->objects, r, "blobs cannot be read", &look->problem);
+			break;
+		}
 		look->unread += r < 0;
 		look->bytes += plain.len;
 		if (r == 0)
@@ -121,7 +125,7 @@ int repair_look_backups(struct repair_look *look, struct repository *repository,
 	}
 	if (result == 0)
 		result = look_at_blobs(look, repository);
-	if (result == 0 && wanted_left(look->wanted) > 0)
+	if (result == 0 && wanted_left(look->wanted) > 0 && !look->blobs_only)
 		result = backup ? look_at_one(look, repository, backup, err) : look_at_all(look, repository, err);
 	repository_lock_release(lock);
 	return result;

@@ -22,6 +22,7 @@ struct repair_look {
 	const struct repair_place *places; /* in the order of names (strcmp); tried in files of that name, and in others that are not too small for it */
 	size_t place_count;
 	const char *name; /* of a source that is one file; or NULL */
+	bool blobs_only;  /* of a repository: files of backups are not read, which restic cuts its own way */
 	int (*progress)(void *arg, uint64_t files, uint64_t bytes); /* called often; not 0: stop with -ECANCELED */
 	void *arg;
 	/* How far it is. */

@@ -9,6 +9,7 @@
 
 #include "lib/backup/backup_schedule.h"
 #include "lib/base/clock.h"
+#include "lib/verify/heal_plan.h"
 
 #define LOOK_EVERY_MS 60000
 #define PATIENCE_MS 2000
@@ -41,6 +42,27 @@ static int spawn(const char *store, pid_t *ret_child)
 	return r;
 }
 
+/* When content was healed for the last time; 0: never. */
+static int64_t healed_at(struct store *store)
+{
+	json_t *status = heal_plan_status(store);
+	const int64_t time = (int64_t)json_integer_value(json_object_get(json_object_get(status, "last"), "time"));
+
+	json_decref(status);
+	return time;
+}
+
+static void log_healed(struct backups *backups, struct store *store, struct log *log)
+{
+	json_t *status = heal_plan_status(store);
+	const json_t *last = json_object_get(status, "last");
+
+	if ((int64_t)json_integer_value(json_object_get(last, "time")) != backups->healed)
+		log_line(log, "info", "healed", "chunks=%lld bytes=%lld from=\"%s\"", (long long)json_integer_value(json_object_get(last, "chunks")),
+			 (long long)json_integer_value(json_object_get(last, "bytes")), json_string_value(json_object_get(last, "from")));
+	json_decref(status);
+}
+
 /* True: it has ended, or was never there. */
 static bool has_ended(struct backups *backups, int *ret_status)
 {
@@ -60,15 +82,19 @@ void backups_look(struct backups *backups, struct store *store, struct log *log)
 	int status, r;
 
 	if (backups->child > 0) {
-		if (has_ended(backups, &status) && status != 0)
-			log_line(log, "error", "backup", "text=\"a scheduled backup or drill failed\" hint=\"corpusfs status\"");
+		if (!has_ended(backups, &status))
+			return;
+		log_healed(backups, store, log);
+		if (status != 0)
+			log_line(log, "error", "backup", "text=\"a scheduled backup, a drill or healing failed\" hint=\"corpusfs status\"");
 		return;
 	}
 	if (clock_ms() < backups->due_ms)
 		return;
 	backups->due_ms = clock_ms() + LOOK_EVERY_MS;
-	if (backup_schedule_each(store, is_due, &now) <= 0)
+	if (backup_schedule_each(store, is_due, &now) <= 0 && !heal_plan_due(store, now))
 		return;
+	backups->healed = healed_at(store);
 	r = spawn(store_path(store), &backups->child);
 	if (r < 0) {
 		backups->child = 0;

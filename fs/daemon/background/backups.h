@@ -1,7 +1,7 @@
 /*
- * Backups by the clock (corpusfs backup schedule). What is due is made by a process of its own, `corpusfs tick` for this store, which comes back
- * through the socket: passwords, repositories and scratch space are no matter of the daemon's, and what happens to that process does not happen
- * to the daemon. One at a time. One thread.
+ * Backups by the clock (corpusfs backup schedule), and healing from them (lib/verify/heal_plan.h). What is due is made by a process of its own,
+ * `corpusfs tick` for this store, which comes back through the socket: passwords, repositories and scratch space are no matter of the daemon's, and
+ * what happens to that process does not happen to the daemon. One at a time. One thread.
  */
 #ifndef CORPUSFS_DAEMON_BACKGROUND_BACKUPS_H
 #define CORPUSFS_DAEMON_BACKGROUND_BACKUPS_H
@@ -14,6 +14,7 @@
 struct backups {
 	uint64_t due_ms; /* when to look again */
 	pid_t child;     /* 0: none */
+	int64_t healed;  /* when content was healed for the last time before it began */
 };
 
 void backups_look(struct backups *backups, struct store *store, struct log *log); /* now and then; does not wait */
