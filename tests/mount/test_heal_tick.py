@@ -62,6 +62,7 @@ def schedule(kept, place):
     assert "full of d" in kept.run("tick").out
 
 
+@pytest.mark.sanitize
 def test_a_tick_heals_from_the_repository_of_a_schedule(kept, store, area):
     schedule(kept, area + "/repository")
     assert healing(store) == {}
@@ -119,6 +120,7 @@ def test_remote_that_nobody_can_open_unasked_is_passed_over(kept, store, area):
     assert damaged(store) == 1 and "failure" not in healing(store)
 
 
+@pytest.mark.sanitize
 def test_a_server_that_is_away_is_told_and_asked_again(kept, store, rest):
     kept.add("lab", rest.url("r"))
     kept.run("publish", "d", "lab", "--init", "--single-writer")
@@ -150,6 +152,7 @@ def test_reads_never_wait_for_a_server_that_is_away(kept, store, rest):
     store.umount()
 
 
+@pytest.mark.sanitize
 def test_bytes_that_rotted_in_the_repository_too_are_not_taken(kept, store, area):
     schedule(kept, area + "/repository")
     hurt(store, 1)
@@ -163,6 +166,7 @@ def test_bytes_that_rotted_in_the_repository_too_are_not_taken(kept, store, area
     assert not reads(store.mount() + "/d/noise-1", noise(1))
 
 
+@pytest.mark.sanitize
 def test_another_place_is_asked_for_what_the_first_has_not(kept, store, area):
     schedule(kept, area + "/repository")
     kept.add("lab", area + "/published")
