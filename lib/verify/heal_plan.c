@@ -131,7 +131,7 @@ static bool is_due(const json_t *record, int64_t found, int64_t now)
 	const int64_t tried = (int64_t)json_integer_value(json_object_get(record, "tried"));
 	const int64_t pause = json_is_string(json_object_get(record, "failure")) ? HEAL_RETRY : HEAL_AGAIN;
 
-	return found >= tried || tried > now || now - tried >= pause;
+	return found > (int64_t)json_integer_value(json_object_get(record, "known")) || tried > now || now - tried >= pause;
 }
 
 bool heal_plan_due(struct store *store, int64_t now)
@@ -149,14 +149,21 @@ bool heal_plan_due(struct store *store, int64_t now)
 
 /* --- how it went --- */
 
+static void note_begin(struct store *store, json_t *record, int64_t now)
+{
+	int64_t found = 0;
+
+	(void)newest_damage(store, &found);
+	json_object_set_new(record, "known", json_integer((json_int_t)found));
+	json_object_set_new(record, "tried", json_integer((json_int_t)now));
+}
+
 static void note_in(json_t *record, const struct heal_note *note, int64_t now)
 {
 	const char *failure = note->begins ? NOT_ENDED : note->failure;
 
-	if (note->begins)
-		json_object_set_new(record, "tried", json_integer((json_int_t)now));
 	if (note->interrupted)
-		json_object_del(record, "tried");
+		json_object_del(record, "known");
 	json_object_set_new(record, "failure", failure && !note->interrupted ? json_string(failure) : json_null());
 	if (note->chunks > 0)
 		json_object_set_new(record, "last", json_pack("{s:I, s:I, s:I, s:s}", "time", (json_int_t)now, "chunks", (json_int_t)note->chunks, "bytes",
@@ -171,6 +178,8 @@ int heal_plan_note(struct store *store, const struct heal_note *note, int64_t no
 	pthread_mutex_lock(&record_lock);
 	r = json_record_read(store, RECORD_NAME, &record);
 	if (r == 0) {
+		if (note->begins)
+			note_begin(store, record, now);
 		note_in(record, note, now);
 		r = json_record_write(store, RECORD_NAME, record);
 	}

@@ -5,14 +5,14 @@
  * Places are the repositories of scheduled backups (lib/backup/backup_schedule.h), and remotes that datasets were published in or restored from.
  *
  * It is due when a damaged chunk has none that stands for it, there is a place, and one of
- *   HP1  it was found since the last try began,
+ *   HP1  it was found after all that was known when the last try began,
  *   HP2  the last try could not look everywhere, or did not end, and began HEAL_RETRY seconds ago,
  *   HP3  the last try began a day ago: newer backups may have what the older ones had not.
  *
  * One record of the catalogue ('J' "healing"):
  *
- *   {"published": ["NAME:", ...] of remotes, the last one first; "tried": when the last try began, "failure": why it could not look everywhere, or null;
- *    "last": {"time", "chunks", "bytes", "from"}: of the last one that healed something}
+ *   {"published": ["NAME:", ...] of remotes, the last one first; "tried": when the last try began, "known": when the youngest damage that it knew of
+ *    was found, "failure": why it could not look everywhere, or null; "last": {"time", "chunks", "bytes", "from"}: of the last one that healed something}
  *
  * Any thread.
  */
