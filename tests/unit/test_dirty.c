@@ -111,7 +111,7 @@ static void test_merge_below_keeps_the_newer_bytes(void **state)
 
 static void test_appending_fills_big_segments_and_reuses_their_blocks(void **state)
 {
-	struct block_pool *pool = block_pool_new(6 * DIRTY_SEGMENT_MAX);
+	struct block_pool *pool = block_pool_new(4 * DIRTY_SEGMENT_MAX);
 	struct dirty dirty = { .pool = pool };
 	static uint8_t data[65536];
 	uint8_t *first;

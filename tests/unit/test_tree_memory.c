@@ -116,7 +116,7 @@ static void blocks_that_are_filled_a_little_are_few(void **state)
 		for (size_t j = 0; j < files[i].segments.count; j++)
 			blocks += files[i].segments.items[j].cap == DIRTY_SEGMENT_MAX;
 	}
-	assert_int_equal(blocks, BLOCKS / 2);
+	assert_int_equal(blocks, BLOCKS);
 	for (unsigned i = 0; i < 2 * BLOCKS; i++) {
 		fill_noise(content, 3 * SMALL, i);
 		dirty_overlay(&files[i], 0, 3 * SMALL, got);

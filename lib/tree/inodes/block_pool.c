@@ -143,7 +143,7 @@ bool block_may_grow(struct block_pool *pool)
 	bool may;
 
 	pthread_mutex_lock(&pool->lock);
-	may = pool->used_count < pool->keep / 2;
+	may = pool->used_count < pool->keep;
 	pthread_mutex_unlock(&pool->lock);
 	return may;
 }

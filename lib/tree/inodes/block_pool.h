@@ -18,8 +18,8 @@ void block_pool_free(struct block_pool *pool);   /* NULL is fine */
 void *block_take(struct block_pool *pool);       /* NULL: no memory. Without a pool a fresh one, for free(). */
 void block_give(struct block_pool *pool, void *block);
 /*
- * Whether content that grows may move into a block. One that is filled a little takes as much memory as a full one, so such blocks get half of the
- * pool's bytes; several threads that ask at once may take some more.
+ * Whether content that grows may move into a block. One that is filled a little takes as much memory as a full one, so there are no more of them than
+ * the pool's bytes; several threads that ask at once may take some more.
  */
 bool block_may_grow(struct block_pool *pool);
 void block_pool_shrink(struct block_pool *pool, uint64_t idle_bytes); /* the system gets idle ones until they are no more than that */
