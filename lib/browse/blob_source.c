@@ -320,11 +320,6 @@ static int find_cached(struct blob_source *arg, const struct blob_id *id, bool i
 	return disk_cache_get(((struct cached_source *)arg)->cache, id, is_tree, ret_plain) < 0 ? -EAGAIN : 0;
 }
 
-static bool has_cached(struct blob_source *arg, const struct blob_id *id)
-{
-	return disk_cache_has(((struct cached_source *)arg)->cache, id, false);
-}
-
 static int get_cached(struct blob_source *arg, const struct blob_id *id, bool is_tree, struct buf *ret_plain)
 {
 	struct cached_source *source = (struct cached_source *)arg;
@@ -392,7 +387,7 @@ struct blob_source *blob_source_cached(struct blob_source *behind, struct disk_c
 {
 	struct cached_source *source = xcalloc(1, sizeof(*source));
 
-	source->source = (struct blob_source){.get = get_cached, .find = find_cached, .has = has_cached, .get_many = get_many_cached,
+	source->source = (struct blob_source){.get = get_cached, .find = find_cached, .get_many = get_many_cached,
 	                                      .length = length_behind, .free = free_cached_source};
 	source->behind = behind;
 	source->cache = cache;

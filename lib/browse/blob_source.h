@@ -30,8 +30,6 @@ struct blob_source {
 	int (*get)(struct blob_source *source, const struct blob_id *id, bool is_tree, struct buf *ret_plain);
 	/* The same without waiting for the place. -EAGAIN: who wants it must wait. NULL: always so. */
 	int (*find)(struct blob_source *source, const struct blob_id *id, bool is_tree, struct buf *ret_plain);
-	/* Whether a data blob probably need not be fetched from the place. NULL: they all need. */
-	bool (*has)(struct blob_source *source, const struct blob_id *id);
 	/*
 	 * Several data blobs, each of another name; those that are neighbours in a pack are fetched with one request. Those that cannot be had in this
 	 * way are not given to `each`, and may be had by `get`, which looks for other copies and says what is wrong.

@@ -199,8 +199,13 @@ ssize_t browse_read(struct browse *browse, const struct browse_range *range, boo
 
 /* --- ahead of who reads --- */
 
-#define AHEAD (4ULL << 20)
-#define AHEAD_FIRST (512ULL << 10)
+/*
+ * Who reads a file in order has as much fetched ahead of him as he has read, up to a window, in pieces of which several are fetched at once: one
+ * request at a time would wait for the place most of the time, and a large window at once would be for nothing when he stops.
+ */
+#define PIECE (4ULL << 20)
+#define WINDOW (24ULL << 20)
+#define WINDOW_FIRST (512ULL << 10)
 #define DISORDER (2ULL << 20) /* reads of one reader may overtake each other */
 
 /* Moves the reader's stream on. True: it is time for more of the file, of so many bytes. */
@@ -208,36 +213,34 @@ static bool wants_more(struct browse *browse, const struct browse_range *range, 
 {
 	struct stream *stream = &browse->streams[range->id % BROWSE_STREAMS];
 	const uint64_t end = range->offset + range->size;
+	uint64_t window, ahead;
 	bool wants = false;
 
 	pthread_mutex_lock(&browse->mutex);
 	if (stream->id != range->id || range->offset + DISORDER < stream->end || range->offset > stream->end + DISORDER) {
-		*stream = (struct stream){.id = range->id, .end = end, .fetched = end};
+		*stream = (struct stream){.id = range->id, .begin = range->offset, .end = end, .fetched = end};
 	} else {
 		stream->end = MAX(stream->end, end);
 		stream->fetched = MAX(stream->fetched, stream->end);
-		wants = stream->fetched - stream->end <= stream->step / 2 && stream->fetched < size;
+		window = MIN(MAX(stream->end - stream->begin, WINDOW_FIRST), WINDOW);
+		ahead = stream->fetched - stream->end;
+		wants = ahead + MIN(PIECE, window / 2) <= window && stream->fetched < size;
 	}
 	if (wants) {
-		stream->step = stream->step ? MIN(stream->step * 2, AHEAD) : AHEAD_FIRST;
-		*ret_ahead = (struct browse_range){.id = range->id, .offset = stream->fetched, .size = MIN(stream->step, size - stream->fetched)};
+		*ret_ahead = (struct browse_range){.id = range->id, .offset = stream->fetched, .size = MIN(MIN(PIECE, window - ahead), size - stream->fetched)};
 		stream->fetched += ret_ahead->size;
 	}
 	pthread_mutex_unlock(&browse->mutex);
 	return wants;
 }
 
-static bool is_here(struct browse *browse, const struct in_node *in, const struct browse_range *range)
+static bool is_in_memory(struct browse *browse, const struct in_node *in, const struct browse_range *range)
 {
 	const struct browse_layout *layout = browse_dir_layout(in->dir.dir, in->position, browse->source);
-	struct blob_source *source = browse->source;
 
-	for (size_t i = browse_blob_at(layout, range->offset); i + 1 < layout->count && layout->begins[i] < range->offset + range->size; i++) {
-		const struct blob_id *id = &in->node->content.items[i];
-
-		if (!shared_cache_has(browse->blobs, id) && !(source->has && source->has(source, id)))
+	for (size_t i = browse_blob_at(layout, range->offset); i + 1 < layout->count && layout->begins[i] < range->offset + range->size; i++)
+		if (!shared_cache_has(browse->blobs, &in->node->content.items[i]))
 			return false;
-	}
 	return true;
 }
 
@@ -248,7 +251,7 @@ bool browse_wants_ahead(struct browse *browse, const struct browse_range *range,
 
 	if (range->id < BROWSE_NODES_FIRST || browse_wait_index(browse, false) < 0 || browse_node_use(browse, range->id, false, &in) < 0)
 		return false;
-	wants = wants_more(browse, range, in.node->size, ret_ahead) && !is_here(browse, &in, ret_ahead);
+	wants = wants_more(browse, range, in.node->size, ret_ahead) && !is_in_memory(browse, &in, ret_ahead);
 	browse_node_done(&in);
 	return wants;
 }

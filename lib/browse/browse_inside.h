@@ -32,9 +32,9 @@ struct told {
 
 /* Who reads a file from one end to the other. */
 struct stream {
-	uint64_t id, end; /* where the last read ended, and which file it was of */
-	uint64_t fetched; /* up to where more was asked for */
-	uint64_t step;    /* how much at a time; 0: nothing yet */
+	uint64_t id;
+	uint64_t begin, end; /* what was read in order */
+	uint64_t fetched;    /* up to where more was asked for */
 };
 #define BROWSE_STREAMS 64
 

@@ -8,6 +8,12 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdatomic.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "lib/base/clock.h"
 #include "lib/repository/http.h"
@@ -78,11 +84,33 @@ static void test_limit_ends_an_answer_that_comes_as_well(void **state)
 	assert_int_equal(ask((struct pieces){.piece = 4096, .pieces = FOR_EVER}, 1000, 1000000, &len), -ETIMEDOUT);
 }
 
+/* In the place of the C library's: what the program asks of its sockets. */
+static atomic_uint quick_acknowledgements;
+
+int setsockopt(int fd, int level, int name, const void *value, socklen_t len)
+{
+	if (level == IPPROTO_TCP && name == TCP_QUICKACK && *(const int *)value == 1)
+		atomic_fetch_add(&quick_acknowledgements, 1);
+	return (int)syscall(SYS_setsockopt, fd, level, name, value, len);
+}
+
+/* A server may wait for it before it sends the rest. */
+static void test_header_is_acknowledged_at_once(void **state)
+{
+	size_t len;
+
+	atomic_store(&quick_acknowledgements, 0);
+	assert_int_equal(ask((struct pieces){.piece = 1, .pieces = 1}, 0, 1000, &len), 0);
+	assert_int_equal(len, 1);
+	assert_int_equal(atomic_load(&quick_acknowledgements), 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_answer_that_only_trickles_is_given_up),
 		cmocka_unit_test(test_answer_that_comes_may_take_longer_than_patience),
+		cmocka_unit_test(test_header_is_acknowledged_at_once),
 		cmocka_unit_test(test_limit_ends_an_answer_that_comes_as_well),
 	};
 
