@@ -2,8 +2,11 @@
  * Replication: this process asks the store for streams and gives them to a command, which runs `corpusfs receive DATASET --serve` somewhere. On
  * its output that says, in lines of JSON, what the dataset has there, before each stream and after the last:
  *
- *   {"store", "exists", "replica", "at", "snapshots": [{"name", "id", "received"}], "token"}      as the operation stream.state has it
+ *   {"store", "exists", "replica", "at", "snapshots": [{"name", "id", "received", "ancestor"}], "token"}      as the operation stream.state has it
  *   {"failed": text}                                                          and it ends
+ *
+ * The replica becomes what the dataset is: what a rollback left here is not sent. If the replica has just that, it gets what comes after the rollback;
+ * of that a snapshot is taken, unless there is one.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,6 +25,7 @@
 #include "fs/cli/run.h"
 #include "fs/cli/say.h"
 #include "lib/base/buf.h"
+#include "lib/base/clock.h"
 #include "lib/base/shell.h"
 #include "lib/ops/json.h"
 
@@ -153,15 +157,21 @@ static size_t find(const json_t *list, const char *key, const char *value)
 	return at;
 }
 
-/* The newest snapshot of there that is here, too; NULL. */
+/* What a rollback left is none; older versions do not tell. */
+static bool is_ancestor(const json_t *snapshot)
+{
+	return !json_is_false(json_object_get(snapshot, "ancestor"));
+}
+
+/* The newest snapshot of there that is here, too, and from which both go on; NULL. */
 static const char *find_common(const struct replication *replication)
 {
 	const json_t *here = snapshots(replication->here), *there = snapshots(replication->there);
 
 	for (size_t i = json_array_size(there); i-- > 0;) {
-		const json_t *one = json_array_get(there, i);
+		const json_t *one = json_array_get(there, i), *ours = json_array_get(here, find(here, "id", text_of(one, "id")));
 
-		if (find(here, "id", text_of(one, "id")) < json_array_size(here))
+		if (ours && is_ancestor(ours) && is_ancestor(one))
 			return text_of(one, "name");
 	}
 	return NULL;
@@ -222,6 +232,8 @@ static int plan(struct replication *replication, const json_t **ret_next, const 
 			return refuse_no_replica(replication);
 		*ret_base = json_array_get(here, next++);
 	}
+	while (next < json_array_size(here) && !is_ancestor(json_array_get(here, next)))
+		next++;
 	*ret_next = json_array_get(here, next);
 	return 0;
 }
@@ -272,6 +284,25 @@ static int note(struct replication *replication, const json_t *snapshot, bool be
 	return r;
 }
 
+/* The replica has what was rolled back here, and nothing came after it: what is here now gets a snapshot. */
+static int take_next(struct replication *replication, const json_t *base)
+{
+	const struct timespec now = clock_now();
+	char stamp[32];
+	struct tm tm;
+
+	(void)gmtime_r(&now.tv_sec, &tm);
+	(void)strftime(stamp, sizeof(stamp), "%Y%m%dT%H%M%S", &tm);
+	AUTO_FREE char *target = xasprintf("%s@after-rollback-%s.%03ldZ", replication->dataset, stamp, now.tv_nsec / 1000000);
+	AUTO_FREE char *note = xasprintf("taken for the replica, which has %s", text_of(base, "name"));
+	json_t *args = json_pack("{s:[o], s:s}", "targets", json_from_bytes(target), "note", note);
+	json_t *result = NULL;
+	int r = run_op_at(replication->store, "snapshot.create", args, NULL, &result, &replication->err);
+
+	json_decref(result);
+	return r;
+}
+
 /* A new snapshot may have come, the command may have ended, or somebody wants us to. */
 static int wait_for_more(struct replication *replication)
 {
@@ -295,6 +326,8 @@ static int step(struct replication *replication, bool *ret_done)
 		r = plan(replication, &next, &base);
 	if (r < 0)
 		return r;
+	if (!next && base && !is_ancestor(base) && !json_is_true(json_object_get(replication->here, "replica")))
+		return take_next(replication, base);
 	if (!next) {
 		*ret_done = !replication->follows;
 		if (base && replication->sent == 0 && !replication->follows)

@@ -166,8 +166,8 @@ static int list_snapshot(void *arg, const struct snapshot_info *info)
 
 	if (r < 0)
 		return r;
-	row = json_pack("{s:o, s:o, s:b}", "name", json_from_bytes(info->name), "id", id_to_json(id), "received",
-	                snapshot_was_received(listing->context->store, info));
+	row = json_pack("{s:o, s:o, s:b, s:b}", "name", json_from_bytes(info->name), "id", id_to_json(id), "received",
+	                snapshot_was_received(listing->context->store, info), "ancestor", info->is_ancestor);
 	op_set_time(row, "taken", info->taken);
 	json_array_append_new(listing->snapshots, row);
 	return 0;
@@ -175,7 +175,7 @@ static int list_snapshot(void *arg, const struct snapshot_info *info)
 
 /*
  * stream.state: {dataset} -> {store: its UUID, exists, replica, at: the snapshot since which nothing was changed, or null, snapshots: [{name, id: its
- * number in all stores, received: whether it came in a stream, taken}], token: where an unfinished stream goes on, or null}
+ * number in all stores, received: whether it came in a stream, ancestor: of what the dataset is now; not what was left by a rollback, taken}], token: where an unfinished stream goes on, or null}
  */
 static int stream_state(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {

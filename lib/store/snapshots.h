@@ -14,6 +14,7 @@ struct snapshot_info {
 	uint64_t number; /* order of taking */
 	struct timespec taken;
 	uint32_t flags;
+	bool is_ancestor; /* the head goes on from it, or from one that does; not: it was left by a rollback */
 	char *note;    /* owned */
 	char **holds;  /* owned */
 	size_t hold_count;

@@ -17,6 +17,14 @@ void snapshot_info_clear(struct snapshot_info *info)
 	*info = (struct snapshot_info){0};
 }
 
+/* Lines are paths in a tree of epochs: who has the end of one has all of it. */
+static bool is_ancestor(const struct snapshot *snapshot)
+{
+	const struct line *line = &snapshot->record.line;
+
+	return line->count > 0 && line_has(&snapshot->dataset->record.line, array_last(line)->last);
+}
+
 static struct snapshot_info info_of(const struct snapshot *snapshot)
 {
 	const struct snapshot_record *record = &snapshot->record;
@@ -27,6 +35,7 @@ static struct snapshot_info info_of(const struct snapshot *snapshot)
 		.number = record->number,
 		.taken = record->taken,
 		.flags = record->flags,
+		.is_ancestor = is_ancestor(snapshot),
 		.note = xstrdup(record->note),
 		.holds = xcalloc(MAX(record->hold_count, 1U), sizeof(*info.holds)),
 		.hold_count = record->hold_count,

@@ -181,7 +181,8 @@ int replication_note(struct store *store, const char *dataset, const char *snaps
 }
 
 struct counting {
-	uint64_t number;
+	uint64_t number; /* of what was sent last */
+	bool is_left;    /* by a rollback: then the replica is to get something else */
 	json_int_t behind;
 	int64_t oldest; /* when the first of these was taken */
 };
@@ -190,7 +191,10 @@ static int count_one(void *arg, const struct snapshot_info *info)
 {
 	struct counting *counting = arg;
 
-	if (info->number > counting->number && counting->behind++ == 0)
+	if (info->number == counting->number)
+		counting->is_left = !info->is_ancestor;
+	/* What a rollback left is not sent. */
+	if (info->number > counting->number && info->is_ancestor && counting->behind++ == 0)
 		counting->oldest = info->taken.tv_sec;
 	return 0;
 }
@@ -209,6 +213,10 @@ json_t *replication_status(struct store *store, const struct dataset_info *info)
 	counting.number = (uint64_t)json_integer_value(json_object_get(entry, "number"));
 	json_object_del(entry, "number");
 	if (snapshot_list(store, info->name, count_one, &counting) == 0) {
+		if (counting.is_left && counting.behind == 0) {
+			counting.behind = 1;
+			counting.oldest = json_integer_value(json_object_get(entry, "sent"));
+		}
 		json_object_set_new(entry, "behind", json_integer(counting.behind));
 		json_object_set_new(entry, "lag", json_integer(counting.behind ? MAX(clock_now().tv_sec - counting.oldest, 0) : 0));
 	}

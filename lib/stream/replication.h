@@ -21,8 +21,8 @@ WARN_UNUSED int replication_note(struct store *store, const char *dataset, const
                                  struct error *err);
 
 /*
- * {to, snapshot, sent: seconds since 1970, behind: how many snapshots were taken after that one, lag: how old the oldest of these is, in
- * seconds}, a new reference, with names as bytes; NULL: it was never replicated.
+ * {to, snapshot, sent: seconds since 1970, behind: how many snapshots it is to get, lag: how old the oldest of these is, in seconds}, a new
+ * reference, with names as bytes; NULL: it was never replicated. If what was sent last was left by a rollback, at least one is to come.
  */
 json_t *replication_status(struct store *store, const struct dataset_info *info);
 

@@ -210,6 +210,72 @@ def test_a_dataset_that_is_no_replica_is_told_with_what_makes_it_one(store, othe
     replicated(store, other)
 
 
+def test_a_replica_follows_a_rollback(store, other):
+    point = store.mount()
+    store.create("d")
+    files.put(point + "/d/f", b"good")
+    cli(store, "snapshot", "create", "d@good")
+    replicated(store, other)
+    files.put(point + "/d/f", b"BAD")
+    cli(store, "snapshot", "create", "d@bad")
+    cli(store, "rollback", "d@good")
+    assert "has all" in replicated(store, other), "what was left is not sent"
+    assert names(other) == ["good"] and show(store)["replicated_behind"] == 0
+    cli(store, "rollback", "d@bad")
+    replicated(store, other)
+    assert names(other) == ["good", "bad"]
+    cli(store, "rollback", "d@good")
+    assert show(store)["replicated_behind"] == 1
+    assert "d@after-rollback-" in replicated(store, other)
+    assert show(store)["replicated_behind"] == 0 and "has all" in replicated(store, other)
+    cli(other, "promote", "d")
+    assert files.get(other.mount(other.area + "/there") + "/d/f") == b"good"
+
+
+def test_a_fork_is_not_to_go_back_to_what_was_left(store, other):
+    point = store.mount()
+    store.create("d")
+    for name in ("good", "bad"):
+        files.put(point + "/d/f", name.encode())
+        cli(store, "snapshot", "create", f"d@{name}")
+    replicated(store, other)
+    cli(store, "rollback", "d@good")
+    cli(other, "promote", "d")
+    files.put(other.mount(other.area + "/there") + "/d/f", b"there")
+    result = replicate(store, other)
+    assert result.code == program.DAMAGED and "fork" in result.err and "corpusfs demote d --to good" in result.err, result
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("seed", range(1, 4))
+def test_a_replica_ends_at_what_the_dataset_is_after_random_histories(store, other, seed):
+    rng = random.Random(seed)
+    point = store.mount()
+    store.create("d")
+    for turn in range(12):
+        choice = rng.randrange(6)
+        known = names(store)
+        if choice < 2:
+            write_at_random(point, rng, 3)
+        elif choice == 2 and known:
+            cli(store, "rollback", f"d@{rng.choice(known)}", *rng.choice([[], ["--no-guard"]]))
+        else:
+            cli(store, "snapshot", "create", f"d@s{turn}")
+        if rng.randrange(2) == 0 and names(store):
+            replicated(store, other)
+            assert show(store)["replicated_behind"] == 0
+    files.put(point + "/d/end", b"bad")
+    cli(store, "snapshot", "create", "d@end")
+    if rng.randrange(2) == 0:
+        replicated(store, other)
+    cli(store, "rollback", f"d@{rng.choice(names(store)[:-1])}")
+    replicated(store, other)
+    cli(other, "promote", "d")
+    assert scan(other.mount(other.area + "/there") + "/d") == scan(point + "/d")
+    for end in (store, other):
+        cli(end, "check")
+
+
 def holds(store):
     return {row["name"]: row["holds"] for row in json.loads(cli(store, "snapshot", "list", "d", "--json"))}
 
