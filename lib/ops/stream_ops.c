@@ -175,7 +175,7 @@ static int list_snapshot(void *arg, const struct snapshot_info *info)
 
 /*
  * stream.state: {dataset} -> {store: its UUID, exists, replica, at: the snapshot since which nothing was changed, or null, snapshots: [{name, id: its
- * number in all stores, received: whether it came in a stream, ancestor: of what the dataset is now; not what was left by a rollback, taken}], token: where an unfinished stream goes on, or null}
+ * number in all stores, received: whether it came in a stream, ancestor: not left by a rollback, taken}], token: where an unfinished stream goes on, or null}
  */
 static int stream_state(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
