@@ -80,6 +80,22 @@ static int find(void *arg, const struct snapshot_info *info)
 	return 0;
 }
 
+/* What somebody else holds or reads stays as it is, for the next backup to drop: its own hold, by which that finds it, too. */
+static int drop(struct store *store, const char *dataset, const char *name, const char *tag, struct error *err)
+{
+	struct error why = {0};
+	int r = snapshot_release(store, dataset, name, tag, err);
+
+	if (r < 0)
+		return r;
+	r = snapshot_destroy(store, dataset, name, &why);
+	if (r == -EBUSY)
+		return snapshot_hold(store, dataset, name, tag, err);
+	if (r < 0 && err)
+		*err = why;
+	return r;
+}
+
 int backup_snapshots_drop(struct store *store, const char *dataset, const char *repository, const char *last, const char *full, struct error *err)
 {
 	AUTO_FREE char *tag = tag_of(repository);
@@ -88,9 +104,7 @@ int backup_snapshots_drop(struct store *store, const char *dataset, const char *
 
 	for (size_t i = 0; i < search.names.count; i++) {
 		if (r == 0)
-			r = snapshot_release(store, dataset, search.names.items[i], tag, err);
-		if (r == 0)
-			r = snapshot_destroy(store, dataset, search.names.items[i], err);
+			r = drop(store, dataset, search.names.items[i], tag, err);
 		free(search.names.items[i]);
 	}
 	array_clear(&search.names);

@@ -12,7 +12,10 @@ WARN_UNUSED int backup_snapshots_take(struct store *store, const char *const *da
 				      struct error *err);
 /* One that was taken for nothing: nothing was backed up. Errors do not matter: the next backup that succeeds lets go of it. */
 void backup_snapshots_drop_one(struct store *store, const char *dataset, const char *repository, const char *name);
-/* The dataset's snapshots of this repository that are older than the last are destroyed, but for that of the full one ("": none). */
+/*
+ * The dataset's snapshots of this repository that are older than the last are destroyed, but for that of the full one ("": none), and for what others
+ * hold or read: the next one gets those.
+ */
 WARN_UNUSED int backup_snapshots_drop(struct store *store, const char *dataset, const char *repository, const char *last, const char *full,
 				      struct error *err);
 

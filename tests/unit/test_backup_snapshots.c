@@ -57,6 +57,28 @@ static void test_snapshot_of_a_backup_that_is_not_done_stays(void **state)
 	place_clear(&place);
 }
 
+static void test_snapshot_that_others_need_goes_with_the_next_backup(void **state)
+{
+	char held[NAME_LEN_MAX + 1], read[NAME_LEN_MAX + 1], last[NAME_LEN_MAX + 1];
+	struct error err = {0};
+	struct place place;
+	struct view *view;
+
+	begin(&place);
+	take(place.store, held);
+	take(place.store, read);
+	take(place.store, last);
+	assert_int_equal(snapshot_hold(place.store, "d", held, "other", &err), 0);
+	assert_int_equal(store_snapshot(place.store, "d", read, &view), 0);
+	assert_int_equal(backup_snapshots_drop(place.store, "d", REPOSITORY, last, "", &err), 0);
+	assert_true(is_there(place.store, held) && is_there(place.store, read));
+	assert_int_equal(snapshot_release(place.store, "d", held, "other", &err), 0);
+	store_view_put(place.store, view);
+	assert_int_equal(backup_snapshots_drop(place.store, "d", REPOSITORY, last, "", &err), 0);
+	assert_false(is_there(place.store, held) || is_there(place.store, read));
+	place_clear(&place);
+}
+
 static void test_snapshot_that_could_not_be_held_goes(void **state)
 {
 	const struct snapshot_name name = {.dataset = "d", .name = "backup-now"};
@@ -100,6 +122,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_snapshot_of_a_backup_that_is_not_done_stays),
+		cmocka_unit_test(test_snapshot_that_others_need_goes_with_the_next_backup),
 		cmocka_unit_test(test_snapshot_that_could_not_be_held_goes),
 		cmocka_unit_test(test_backups_that_are_begun_in_the_same_millisecond_do_not_hinder_each_other),
 	};
