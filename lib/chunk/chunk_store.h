@@ -45,10 +45,4 @@ struct chunks {
 	struct chunks_group *groups;
 };
 
-/* What a read answers when the chunk is missing or damaged, or lies where the disk cannot be read. */
-static inline bool chunk_is_damage(int ret)
-{
-	return ret == -EBADMSG || ret == -ENOENT || ret == -EIO;
-}
-
 #endif

@@ -19,6 +19,7 @@
 #ifndef CORPUSFS_CHUNK_CHUNKS_H
 #define CORPUSFS_CHUNK_CHUNKS_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -91,7 +92,16 @@ uint64_t chunks_estimate(struct chunks *chunks);
 uint64_t chunks_disk_bytes(struct chunks *chunks); /* of the files that hold them */
 void chunks_memory(struct chunks *chunks, uint64_t *ret_bytes, uint64_t *ret_budget); /* of content that is decoded */
 
-/* Checks one chunk fully, SHA-256 too. 0, -ENOENT, -EBADMSG. */
+/*
+ * Whether an answer means that the chunk is missing or damaged, or lies where the disk cannot be read. All others are errors of the moment: no memory,
+ * no descriptor, a database that is not open. They tell nothing of the chunk, and put none into the damage list.
+ */
+static inline bool chunk_is_damage(int ret)
+{
+	return ret == -EBADMSG || ret == -ENOENT || ret == -EIO;
+}
+
+/* Checks one chunk fully, SHA-256 too. 0; negative errno, see chunk_is_damage(). */
 WARN_UNUSED int chunks_verify(struct chunks *chunks, uint64_t id);
 /* The same of what the disk has of this chunk itself, whatever memory has, and whatever stands for it; the list is as it was. */
 WARN_UNUSED int chunks_verify_disk(struct chunks *chunks, uint64_t id);
@@ -118,7 +128,7 @@ void chunks_ends(struct chunks *chunks, uint64_t *ret_bulk_end, uint64_t *ret_sm
  * Looks at the chunks of the set in [first, end), which are of one kind: whether they are there and have a true checksum and the right
  * SHA-256; of a damaged one, that which is read instead. `each` is told of every one: bytes on disk, 0 if not known; result 0, -ENOENT, or
  * -EBADMSG or -EIO, which were put in the list. (-ENOENT is not: the collector may have been faster.) It may take its time. Stops when it
- * returns not 0, and returns that. Also -ENOMEM.
+ * returns not 0, and returns that. An error that tells nothing of the chunk (chunk_is_damage) ends it, too.
  */
 struct chunk_set;
 typedef int (*chunk_scrub_fn)(void *arg, uint64_t id, uint64_t bytes, int result);

@@ -107,7 +107,7 @@ static int scrub_run(struct chunks *chunks, struct scratch *tools, uint64_t firs
 	for (size_t i = 0; i < count && !ret; i++) {
 		const int state = bytes[i] ? 0 : note(chunks, first + i, look(chunks, tools, first + i, &bytes[i]));
 
-		ret = state == -ENOMEM ? state : each(arg, first + i, bytes[i], state);
+		ret = state && !chunk_is_damage(state) ? state : each(arg, first + i, bytes[i], state);
 	}
 	return ret;
 }
@@ -119,7 +119,7 @@ static int scrub_hurt(struct chunks *chunks, struct scratch *tools, uint64_t id,
 	uint64_t bytes = 0;
 	const int state = note(chunks, read, look(chunks, tools, read, &bytes));
 
-	return state == -ENOMEM ? state : each(arg, id, bytes, state);
+	return state && !chunk_is_damage(state) ? state : each(arg, id, bytes, state);
 }
 
 int chunks_scrub(struct chunks *chunks, const struct chunk_set *set, uint64_t first, uint64_t end, chunk_scrub_fn each, void *arg)

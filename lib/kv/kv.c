@@ -294,7 +294,7 @@ int kv_pin(struct kv *kv, enum kv_family family, const void *key, size_t key_len
 	size_t len;
 
 	if (!kv_enter(kv))
-		return -EIO;
+		return -ESHUTDOWN;
 	rocksdb_pinnableslice_t *slice = rocksdb_get_pinned_cf(kv->db, kv->read, kv->handles[family], key, key_len, &message);
 	int result = message ? kv_result_of(kv, family, message) : slice ? 0 : -ENOENT;
 	if (result < 0) {
@@ -327,7 +327,7 @@ int kv_get(struct kv *kv, enum kv_family family, const void *key, size_t key_len
 	int result = kv_pin(kv, family, key, key_len, &pin, &bytes, &len);
 
 	if (result < 0)
-		return result;
+		return result == -ESHUTDOWN ? -EIO : result;
 	buf_reset(value);
 	buf_add(value, bytes, len);
 	kv_unpin(pin);
@@ -343,7 +343,7 @@ int kv_has(struct kv *kv, enum kv_family family, const void *key, size_t key_len
 
 	if (result == 0)
 		kv_unpin(pin);
-	return result;
+	return result == -ESHUTDOWN ? -EIO : result;
 }
 
 /*

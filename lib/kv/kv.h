@@ -89,7 +89,7 @@ void kv_last_error(struct kv *kv, char ret_text[KV_MESSAGE_MAX]);
 WARN_UNUSED int kv_get(struct kv *kv, enum kv_family family, const void *key, size_t key_len, struct buf *value); /* replaces value */
 WARN_UNUSED int kv_has(struct kv *kv, enum kv_family family, const void *key, size_t key_len); /* 0 or -ENOENT */
 
-/* Reads without a copy: the value stays valid until kv_unpin. */
+/* Reads without a copy: the value stays valid until kv_unpin. -ESHUTDOWN: the database could not be opened anew, and tells nothing of its values. */
 WARN_UNUSED int kv_pin(struct kv *kv, enum kv_family family, const void *key, size_t key_len, struct kv_pin **ret_pin,
 		       const uint8_t **ret_value, size_t *ret_len);
 void kv_unpin(struct kv_pin *pin);

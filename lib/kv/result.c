@@ -13,9 +13,16 @@ int kv_errno(const char *message)
 		const char *text;
 		int code;
 	} known[] = {
-		/* A full disk is told inside "IO error" and even "Corruption" messages, so it comes first. */
-		{"No space left", -ENOSPC}, {"Disk quota exceeded", -ENOSPC}, {"While lock file", -EBUSY},
-		{"lock hold by", -EBUSY},   {"Corruption", -EBADMSG},         {"Invalid argument", -EINVAL},
+		/* A full disk is told inside "IO error" and even "Corruption" messages, so it comes first; and so is what the process has not got. */
+		{"No space left", -ENOSPC},
+		{"Disk quota exceeded", -ENOSPC},
+		{"Too many open files in system", -ENFILE},
+		{"Too many open files", -EMFILE},
+		{"Cannot allocate memory", -ENOMEM},
+		{"While lock file", -EBUSY},
+		{"lock hold by", -EBUSY},
+		{"Corruption", -EBADMSG},
+		{"Invalid argument", -EINVAL},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(known); i++)

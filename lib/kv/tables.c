@@ -200,6 +200,12 @@ static ssize_t read_at(struct table_file *table, bool past, void *bytes, size_t 
 	return pread(table->fd, bytes, len, (off_t)at);
 }
 
+/* It tells nothing of the disk. */
+static bool is_momentary(int code)
+{
+	return code == ENOMEM || code == EINTR || code == EAGAIN || code == EMFILE || code == ENFILE;
+}
+
 /* One page after the other, since the disk cannot read all of them: those are zeros, which fit no checksum. */
 static ssize_t read_what_can_be(struct table_file *table, struct kv_raw *raw, size_t len, uint64_t at)
 {
@@ -207,6 +213,8 @@ static ssize_t read_what_can_be(struct table_file *table, struct kv_raw *raw, si
 		const ssize_t got = read_at(table, true, raw->bytes + done, PAGE, at + done);
 		if (got >= 0 && got < PAGE)
 			return (ssize_t)done + got;
+		if (got < 0 && is_momentary(errno))
+			return got;
 		if (got < 0) {
 			memset(raw->bytes + done, 0, PAGE);
 			raw->unreadable = true;

@@ -181,14 +181,21 @@ static int looked_at(void *arg, uint64_t id, uint64_t bytes, int result)
 static int confirm_missing(struct run *run)
 {
 	struct chunk_set *needed;
+	uint64_t damaged = 0;
 	int result = run->missing.count > 0 ? find_needed(run, &needed) : 0;
 
 	if (result < 0 || run->missing.count == 0)
 		return result;
-	for (size_t i = 0; i < run->missing.count; i++)
-		if (chunk_set_has(needed, run->missing.items[i]) && chunks_verify(store_chunks(run->store), run->missing.items[i]) < 0)
-			run->state.counts.damaged++;
+	for (size_t i = 0; i < run->missing.count && result == 0; i++) {
+		const uint64_t id = run->missing.items[i];
+		const int state = chunk_set_has(needed, id) ? chunks_verify(store_chunks(run->store), id) : 0;
+		damaged += chunk_is_damage(state);
+		result = chunk_is_damage(state) ? 0 : state;
+	}
 	chunk_set_free(needed);
+	if (result < 0)
+		return result;
+	run->state.counts.damaged += damaged;
 	array_reset(&run->missing);
 	return 0;
 }

@@ -14,7 +14,7 @@ int inline_content_get(struct tree *tree, uint32_t family, uint64_t ino, const s
 	int r = kv_pin(tree->kv, KV_CONTENT, key.bytes, key.len, &pin, &value, &len);
 
 	if (r < 0)
-		return r == -ENOENT ? -EIO : r;
+		return r == -ENOENT || r == -ESHUTDOWN ? -EIO : r;
 	r = content_record_decode(value, len, &data, &len);
 	if (r == 0 && len == record->allocated)
 		buf_add(content, data, len);
