@@ -200,7 +200,7 @@ static int confirm_missing(struct run *run)
 	return 0;
 }
 
-static int scrub_kind(struct run *run, uint64_t first, uint64_t end, enum scrub_phase next)
+static int scrub_kind(struct run *run, uint64_t first, uint64_t end)
 {
 	int result = start_phase(run, "content", chunks_estimate(store_chunks(run->store)));
 
@@ -213,10 +213,8 @@ static int scrub_kind(struct run *run, uint64_t first, uint64_t end, enum scrub_
 		run->state.next = run->missing.items[0];
 	if (result == 0)
 		result = confirmed;
-	if (result == 0) {
-		run->state.phase = next;
-		run->state.next = 0;
-	}
+	if (result == 0)
+		run->state.next = end;
 	return result;
 }
 
@@ -228,11 +226,15 @@ static int scrub_content(struct run *run)
 	if (result == 0 && !run->all_known)
 		run->every = every_id(store_chunks(run->store));
 	chunks_ends(store_chunks(run->store), &bulk_end, &small_end);
-	if (result == 0 && run->state.phase == SCRUB_SMALL)
-		result = scrub_kind(run, 1, small_end, SCRUB_BULK);
-	if (result == 0)
-		result = scrub_kind(run, CHUNK_BULK | 1, bulk_end, SCRUB_IDLE);
-	return result;
+	if (result == 0 && run->state.phase == SCRUB_SMALL) {
+		result = scrub_kind(run, 1, small_end);
+		if (result == 0) {
+			run->state.phase = SCRUB_BULK;
+			run->state.next = 0;
+		}
+	}
+	/* The phase ends with the scrub: one that is stopped behind the last chunk goes on there. */
+	return result == 0 ? scrub_kind(run, CHUNK_BULK | 1, bulk_end) : result;
 }
 
 /*
@@ -244,11 +246,15 @@ static int look_at_list_again(struct run *run)
 	AUTO_FREE struct chunk_damage *list = NULL;
 	struct chunks *chunks = store_chunks(run->store);
 	size_t count = chunks_list_damage(chunks, &list);
-	int result = 0;
+	int result = start_phase(run, "damage list", count);
 
-	for (size_t i = 0; i < count && result == 0; i++)
+	for (size_t i = 0; i < count && result == 0; i++) {
 		if (chunks_known_damaged(chunks, list[i].chunk) && chunks_verify_disk(chunks, list[i].chunk) == 0 && !store_read_only(run->store))
 			result = chunks_found_whole(chunks, list[i].chunk);
+		run->progress.done++;
+		if (result == 0)
+			result = tell(run);
+	}
 	return result;
 }
 
@@ -323,11 +329,15 @@ static int end(struct run *run)
 		result = let_collect(run);
 	if (result == 0)
 		result = tell_database(run);
+	if (result == 0)
+		result = start_phase(run, "done", 0);
 	if (result < 0)
 		return result;
+	run->state.phase = SCRUB_IDLE;
+	run->state.next = 0;
 	run->state.last = run->state.counts;
 	run->state.last_end = clock_now().tv_sec;
-	return start_phase(run, "done", 0);
+	return 0;
 }
 
 static int begin(struct run *run)

@@ -21,7 +21,7 @@
 #include "lib/verify/scrub_state.h"
 
 struct scrub_progress {
-	const char *phase;    /* "tables", "references", "content", "done" */
+	const char *phase;    /* "tables", "references", "content", "damage list", "done" */
 	uint64_t done, total; /* chunks; total 0 = unknown */
 	struct scrub_counts counts;
 };
