@@ -88,8 +88,8 @@ static int tell_name(const struct names *names, const struct interval *places, c
 	where.directory = name->directory;
 	where.name = text;
 	if (!state)
-		return check_found(report, &where, "\"%.*s\" in directory %llu stands for it, and it is not there", (int)name->name_len, name->name,
-				   (count)name->directory);
+		return check_found(report, &where, "\"%.*s\" in directory %llu stands for it, and it is not there%s", (int)name->name_len, name->name,
+				   (count)name->directory, *where.snapshot ? "" : "; in the mount, rm -f or rmdir removes the name");
 	return check_found(report, &where, "\"%.*s\" in directory %llu has type %u, and it is of type %u", (int)name->name_len, name->name,
 			   (count)name->directory, name->type, IFTODT(state->record.mode));
 }
@@ -142,16 +142,25 @@ static int check_parent(const struct names *names, uint64_t ino, const struct vi
 				     (count)state->directory, (count)state->record.parent);
 }
 
-/* Names of inodes up to this one; those of others stand for nothing. */
-static int take_names(struct names *names, uint64_t ino)
+/* Names of inodes before this one stand for nothing: those of all that are there were taken. */
+static int take_names_before(struct names *names, uint64_t ino)
 {
 	int result = 0;
 
-	while (result == 0 && names->more_names > 0 && names->name.ino <= ino) {
-		if (names->name.ino == ino)
-			result = take_name(names);
-		else
-			result = tell_name(names, &names->name.places, NULL);
+	while (result == 0 && names->more_names > 0 && names->name.ino < ino) {
+		result = tell_name(names, &names->name.places, NULL);
+		if (result == 0)
+			result = next_name(names);
+	}
+	return result;
+}
+
+static int take_names_of(struct names *names, uint64_t ino)
+{
+	int result = 0;
+
+	while (result == 0 && names->more_names > 0 && names->name.ino == ino) {
+		result = take_name(names);
 		if (result == 0)
 			result = next_name(names);
 	}
@@ -161,15 +170,12 @@ static int take_names(struct names *names, uint64_t ino)
 static int check_inode(struct names *names)
 {
 	uint64_t ino;
-	int result = 0;
+	int result = take_names_before(names, spill_number(names->inode_item.key));
 
-	/* what lies before it first: it has no states */
-	if (spill_number(names->inode_item.key) > 0)
-		result = take_names(names, spill_number(names->inode_item.key) - 1);
 	if (result == 0)
 		result = take_inode(names, &ino);
 	if (result == 0)
-		result = take_names(names, ino);
+		result = take_names_of(names, ino);
 	const struct view_states *states = &names->family->states;
 	for (size_t i = 0; i < states->count && result == 0; i++) {
 		if (!states->items[i].has_record)

@@ -57,6 +57,14 @@ static void break_last_entry(struct fixture *fixture)
 	put_entry(fixture, DIR_A, "nobody", INO_MAX, DT_REG);
 }
 
+/* Of inodes one behind the other, the one is there. */
+static void break_entry_between(struct fixture *fixture)
+{
+	put_entry(fixture, DIR_A, "nobody", NOBODY - 1, DT_REG);
+	put_inode(fixture, NOBODY, &(struct inode_record){.mode = S_IFREG | 0644, .nlink = 1, .parent = DIR_B});
+	put_entry(fixture, DIR_B, "n", NOBODY, DT_REG);
+}
+
 static void break_links(struct fixture *fixture)
 {
 	put_file(fixture, 3, 8192);
@@ -102,6 +110,7 @@ static const struct breach breaches[] = {
 	{"K6", 1, break_type, false},
 	{"K6", 1, break_entry, false},
 	{"K6", 1, break_last_entry, false},
+	{"K6", 1, break_entry_between, false},
 	{"K7", 1, break_links, false},
 	{"K7", 1, break_directory_links, false},
 	{"K8", 1, break_parent, false},
