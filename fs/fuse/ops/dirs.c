@@ -285,13 +285,12 @@ static int entry_now(const struct listing *listing, const struct name_item *item
 		*ret_entry = not_described(listing, item);
 		return 0;
 	}
-	if (!listing->scan || item->kind != NAME_FILE) {
+	result = listing->scan && item->kind == NAME_FILE ? attr_scan_get(listing->scan, item->number, &attr) : -ESTALE;
+	if (!result)
+		target_entry(listing->dir, &attr, ret_entry);
+	/* where there is no such inode, the name is gone since, or it is damaged */
+	if (result == -ESTALE)
 		result = names_lookup(listing->dir, name_page_name(&listing->handle->page, item), ret_entry);
-	} else {
-		result = attr_scan_get(listing->scan, item->number, &attr);
-		if (!result)
-			target_entry(listing->dir, &attr, ret_entry);
-	}
 	if (result != -EIO && result != -EBADMSG)
 		return result;
 	*ret_entry = not_described(listing, item);

@@ -83,20 +83,25 @@ static void expect_read(const struct target *dir, const struct fuse_entry_param 
 
 /*
  * The kernel removes only what it has looked up. So of a file whose inode cannot be read it learns the number and the type, for no time at all:
- * whatever else somebody wants to know of it, or to do with it, the kernel asks for, and that is EIO. Of an inode that is missing that would be
- * ESTALE, so such a name stays unknown.
+ * whatever else somebody wants to know of it, or to do with it, the kernel asks for, and that is EIO. So it is of a file or directory whose inode is
+ * missing, which has a node id of its own for that. A directory that is there is known to be empty only if it can be read.
  */
 static int lookup_damaged(const struct target *dir, const char *name, struct fuse_entry_param *ret_entry)
 {
 	struct attr attr = {.nlink = 1}, unreadable;
 	uint8_t type;
+	int result;
 
 	if (dir->node.kind != NODE_FILE || dir->mount->read_only || view_read_only(dir->view) ||
-	    view_name_type(dir->view, dir->node.ino, name, &attr.ino, &type) < 0 || type == DT_DIR ||
-	    view_getattr(dir->view, attr.ino, &unreadable) != -EIO)
+	    view_name_type(dir->view, dir->node.ino, name, &attr.ino, &type) < 0)
+		return -EIO;
+	result = view_getattr(dir->view, attr.ino, &unreadable);
+	if (result != -ESTALE && (result != -EIO || type == DT_DIR))
 		return -EIO;
 	attr.mode = DTTOIF(type);
 	target_entry(dir, &attr, ret_entry);
+	if (result == -ESTALE)
+		ret_entry->ino = node_encode_missing(view_number(dir->view), attr.ino);
 	ret_entry->attr_timeout = ret_entry->entry_timeout = 0;
 	return 0;
 }

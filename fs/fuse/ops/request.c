@@ -16,8 +16,8 @@ int target_open(fuse_req_t req, fuse_ino_t id, struct target *ret_target)
 	*ret_target = (struct target){.mount = mount, .node = node_decode(id, &mount->gate.root)};
 	if (ret_target->node.kind == NODE_DATASETS)
 		return 0;
-	if (ret_target->node.kind == NODE_SNAPSHOTS && ret_target->node.ino != ROOT_INO)
-		return -ESTALE;
+	if (node_is_missing(ret_target->node))
+		return -EIO;
 	/* from a handle that is kept elsewhere: the kernel is told of changes by one id only */
 	if (node_encode(ret_target->node, &mount->gate.root) != id)
 		return -ESTALE;

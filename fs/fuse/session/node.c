@@ -37,6 +37,16 @@ uint64_t node_encode_in_view(struct node node)
 	return encode(node.view, node.ino, node.kind == NODE_SNAPSHOTS);
 }
 
+uint64_t node_encode_missing(uint32_t view, uint64_t ino)
+{
+	return encode(view, ino, true);
+}
+
+bool node_is_missing(struct node node)
+{
+	return node.kind == NODE_SNAPSHOTS && node.ino != ROOT_INO;
+}
+
 uint64_t node_encode(struct node node, const struct node_root *root)
 {
 	const uint32_t dataset = node.ino == ROOT_INO ? head_views_dataset(root->heads, node.view) : 0;

@@ -4,7 +4,8 @@
  * copy in a snapshot never look like the same file to cp, diff, tar or find. A node id is
  *
  *   bits 40..63  view number
- *   bit  39      set: the virtual directory ".snapshots" of the directory in the low bits
+ *   bit  39      set: the virtual directory ".snapshots" of the root directory in the low bits; or, of another inode, what a name stands for
+ *                whose inode is missing: all that can be had of it is EIO, but the name can be removed
  *   bits 0..38   inode number
  *
  * or, of a dataset's head the root directory (or its ".snapshots"),
@@ -56,6 +57,9 @@ struct node node_decode(uint64_t id, const struct node_root *root);
 uint64_t node_encode(struct node node, const struct node_root *root);
 /* The same for a file or directory of this view and no other, even if it is the root of a head. */
 uint64_t node_encode_in_view(struct node node);
+
+uint64_t node_encode_missing(uint32_t view, uint64_t ino); /* not of a root directory */
+bool node_is_missing(struct node node);
 
 /* st_ino; the same in every mount. */
 uint64_t node_number(uint32_t view, uint64_t ino, bool snapshots);

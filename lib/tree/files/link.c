@@ -256,14 +256,17 @@ static int remove_locked(struct transaction *transaction, struct inode *dir, con
 	return transaction_write(transaction, r);
 }
 
-/* Nobody knows what other names it has, so only this one goes. A repair gives what is left of it a name in lost+found, if it has no other. */
+/*
+ * Nobody knows what other names it has, so only this one goes. A repair gives what is left of it a name in lost+found, if it has no other. Of a
+ * directory without an inode nothing is left: it is known to be empty.
+ */
 static int remove_damaged(struct transaction *transaction, struct inode *dir, const char *name, const struct entry *entry)
 {
 	int r;
 
 	transaction_begin(transaction, dir->view, &dir, 1);
 	r = entry_delete(transaction, dir->ino, name, entry);
-	dir_changed(transaction, dir, 0, clock_now());
+	dir_changed(transaction, dir, entry->record.type == DT_DIR ? -1 : 0, clock_now());
 	r = transaction_write(transaction, r);
 	transaction_end(transaction);
 	return r;
@@ -285,10 +288,10 @@ static int remove_in(struct transaction *transaction, struct inode *dir, const c
 		r = fault_point("remove-before-inode");
 	if (r == 0)
 		r = inode_get(dir->view, entry.record.ino, &inode);
-	if (!want_dir && (r == -ESTALE || (r == -EIO && inode_is_damaged(dir->view, entry.record.ino))))
+	if (r == -ESTALE || (!want_dir && r == -EIO && inode_is_damaged(dir->view, entry.record.ino)))
 		return remove_damaged(transaction, dir, name, &entry);
 	if (r < 0)
-		return r == -ESTALE ? -EIO : r;
+		return r;
 	transaction_begin(transaction, dir->view, (struct inode *[]){dir, inode}, 2);
 	r = remove_locked(transaction, dir, name, &entry, inode);
 	transaction_end(transaction);
