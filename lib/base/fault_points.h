@@ -91,6 +91,7 @@
 	X("chunks-sweep-batch",          "a part of the dead chunks",                                "the collector, from the start")         \
 	/* in and out */                                                                                                                     \
 	X("import-before-read",          "a part of the tree, whole files",                          "who imports again")                     \
+	X("import-before-attribute",     "a part of the tree, whole files",                          "who imports again")                     \
 	X("import-before-link",          "a file without a name",                                    "store_open, as any file without names") \
 	X("import-batch-done",           "a part of the tree, whole files",                          "who imports again")                     \
 	X("export-after-commit",         "a part of the target, whole files",                        "who exports again")                     \

@@ -9,15 +9,41 @@
 #include "lib/base/fault.h"
 #include "lib/transfer/import_parts.h"
 
+/* There are none, or they are not for the caller. */
+static bool is_not_ours(int code)
+{
+	return code == -EOPNOTSUPP || code == -EPERM || code == -EACCES;
+}
+
+static ssize_t get_xattr(const char *path, int fd, const char *name, char *value)
+{
+	ssize_t len = fault_point("import-before-attribute");
+
+	if (len == 0)
+		len = fd >= 0 ? fgetxattr(fd, name, value, XATTR_VALUE_MAX) : lgetxattr(path, name, value, XATTR_VALUE_MAX);
+	return len == -1 ? -errno : len;
+}
+
+static ssize_t list_xattrs(const char *path, int fd, char *names, size_t size)
+{
+	ssize_t len = fault_point("import-before-attribute");
+
+	if (len == 0)
+		len = fd >= 0 ? flistxattr(fd, names, size) : llistxattr(path, names, size);
+	return len == -1 ? -errno : len;
+}
+
 static void load_xattr(struct import *import, struct member *member, const char *path, int fd, const char *name)
 {
 	AUTO_FREE char *value = xmalloc(XATTR_VALUE_MAX);
-	ssize_t len = fd >= 0 ? fgetxattr(fd, name, value, XATTR_VALUE_MAX) : lgetxattr(path, name, value, XATTR_VALUE_MAX);
+	ssize_t len = get_xattr(path, fd, name, value);
 
 	if (len >= 0)
 		member_add_xattr(import, member, name, value, (size_t)len);
-	else if (errno == ERANGE || errno == E2BIG)
+	else if (len == -ERANGE || len == -E2BIG)
 		member_leave_out(import, member, name, "its value is too large");
+	else if (len != -ENODATA && !is_not_ours((int)len))
+		member_leave_out(import, member, name, "it could not be read");
 }
 
 void source_xattrs(struct import *import, struct member *member, const char *path, int fd)
@@ -25,12 +51,14 @@ void source_xattrs(struct import *import, struct member *member, const char *pat
 	char fixed[1024];
 	AUTO_FREE char *more = NULL;
 	char *names = fixed;
-	ssize_t len = fd >= 0 ? flistxattr(fd, fixed, sizeof(fixed)) : llistxattr(path, fixed, sizeof(fixed));
+	ssize_t len = list_xattrs(path, fd, fixed, sizeof(fixed));
 
-	if (len < 0 && errno == ERANGE) {
+	if (len == -ERANGE) {
 		names = more = xmalloc(XATTR_LIST_MAX);
-		len = fd >= 0 ? flistxattr(fd, more, XATTR_LIST_MAX) : llistxattr(path, more, XATTR_LIST_MAX);
+		len = list_xattrs(path, fd, more, XATTR_LIST_MAX);
 	}
+	if (len < 0 && !is_not_ours((int)len))
+		member_problem(import, member, (int)len, "its extended attributes could not be listed, and did not come in");
 	for (ssize_t at = 0; at < len; at += (ssize_t)strlen(names + at) + 1)
 		load_xattr(import, member, path, fd, names + at);
 	member_count_acl(import, member);

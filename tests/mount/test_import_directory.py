@@ -148,3 +148,14 @@ def test_import_does_not_fill_the_memory_with_what_it_reads(store, area):
     cold = [name for name in sorted(os.listdir(area + "/in")) if cached(f"{area}/in/{name}") == 0]
     imported(store, area + "/in", "d")
     assert cold and [name for name in cold if name not in ("1", "16383", "hole") and cached(f"{area}/in/{name}")] == []
+
+
+@pytest.mark.parametrize("nth, path, text", [(2, "f", "could not be listed"), (3, "f", "attribute user.x was left out: it could not be read")])
+def test_attributes_that_cannot_be_read_are_told(store, area, nth, path, text):
+    """First the directory's are listed, then the file's, then its one is read."""
+    os.makedirs(area + "/in")
+    with open(area + "/in/f", "wb") as handle:
+        handle.write(b"content")
+    os.setxattr(area + "/in/f", "user.x", b"value")
+    done = imported(store, area + "/in", "d", code=1, env={"CORPUSFS_FAULT": f"import-before-attribute:eio:{nth}"})
+    assert list(problems(done)) == [path] and text in problems(done)[path] and done["files"] == 1
