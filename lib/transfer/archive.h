@@ -35,6 +35,8 @@ struct archive_found {
 	size_t xattr_count;
 	const char *acl_access, *acl_default; /* POSIX ACLs as text, or NULL */
 	bool has_nfs4_acl;
+	const char *const *unknown; /* names of what is told of it and is not read */
+	size_t unknown_count;
 };
 
 #endif

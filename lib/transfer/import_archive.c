@@ -109,6 +109,8 @@ static void take_attributes(struct import *import, struct member *member, const 
 	member_count_acl(import, member);
 	if (found->has_nfs4_acl)
 		member_leave_out(import, member, "NFSv4 ACL", "Linux filesystems have POSIX ACLs");
+	for (size_t i = 0; i < found->unknown_count; i++)
+		member_note_left_out(import, member, found->unknown[i], "import does not know it");
 	if (found->warning)
 		member_problem(import, member, -EINVAL, found->warning);
 }

@@ -70,6 +70,11 @@ void member_leave_out(struct import *import, const struct member *member, const 
 	leave_out(import, member, name, why, false);
 }
 
+void member_note_left_out(struct import *import, const struct member *member, const char *name, const char *why)
+{
+	leave_out(import, member, name, why, true);
+}
+
 static int by_name(const struct left_out *a, const struct left_out *b)
 {
 	return strcmp(a->name, b->name);

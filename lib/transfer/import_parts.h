@@ -78,6 +78,7 @@ void member_add_xattr(struct import *import, struct member *member, const char *
 /* As text; name: ACL_ACCESS or ACL_DEFAULT. */
 void member_add_acl(struct import *import, struct member *member, const char *name, const char *text);
 void member_leave_out(struct import *import, const struct member *member, const char *name, const char *why);
+void member_note_left_out(struct import *import, const struct member *member, const char *name, const char *why); /* which is no problem */
 void member_count_acl(struct import *import, const struct member *member); /* when it has all attributes */
 /* Tells what was left out, an attribute a line. */
 void import_tell_left_out(struct import *import);

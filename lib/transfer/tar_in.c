@@ -10,7 +10,8 @@
 #include "lib/transfer/tar_header.h"
 #include "lib/transfer/tar_pax.h"
 
-#define EXTRA_MAX (64U << 20) /* of a pax header or a long name */
+#define EXTRA_MAX (64U << 20) /* bytes of all pax headers of one member, and of each long name */
+#define GLOBALS_MAX (128U << 10) /* bytes of the records of all global pax headers, which each member after them means, too */
 #define ID_NONE 65534         /* an owner that does not fit; Linux shows such owners so, too */
 #define SPARSE_MAX (1U << 22) /* stretches of one file */
 
@@ -117,7 +118,7 @@ static int read_extra(struct tar_in *tar, uint64_t size, struct buf *extra)
 	size_t got;
 	int r;
 
-	if (size > EXTRA_MAX)
+	if (size > EXTRA_MAX - MIN(EXTRA_MAX, extra->len))
 		return damaged(tar, "what describes a member is too long");
 	buf_reserve(extra, size + 1);
 	r = unpack_copy(tar->source, extra->data + extra->len, size, &got);
@@ -129,6 +130,19 @@ static int read_extra(struct tar_in *tar, uint64_t size, struct buf *extra)
 	extra->data[extra->len] = '\0';
 	tar->at += size;
 	return skip(tar, padding_of(size));
+}
+
+/* What no member needs is not kept: of archives that were put together, each brings a comment of its own. */
+static int read_globals(struct tar_in *tar, uint64_t size)
+{
+	AUTO_BUF records = BUF_INIT;
+	int r = read_extra(tar, size, &records);
+
+	if (r < 0)
+		return r;
+	if (pax_keep_known(records.data, records.len, &tar->globals) < 0)
+		return damaged(tar, "a record of a global pax header is malformed");
+	return tar->globals.len <= GLOBALS_MAX ? 0 : damaged(tar, "what its global pax headers say of all members is too long");
 }
 
 /* --- sparse files --- */
@@ -272,6 +286,13 @@ static uint32_t type_of(const struct tar_header *header, const char *path)
 	}
 }
 
+static bool has_known_type(const struct tar_header *header)
+{
+	static const uint8_t others[] = {TAR_OLD_FILE, TAR_CONTIGUOUS, TAR_GNU_DIRECTORY, TAR_GNU_SPARSE, TAR_GNU_CONTINUED};
+
+	return (header->type >= TAR_FILE && header->type <= TAR_FIFO) || memchr(others, header->type, sizeof(others));
+}
+
 static uint32_t id_of(const struct pax_number *told, uint64_t in_header)
 {
 	uint64_t id = told->is_set ? told->value : in_header;
@@ -325,7 +346,7 @@ static void take_attributes(struct tar_in *tar, const struct tar_header *header,
 	member->atime = pax->atime.is_set ? pax->atime.value : (struct timespec){.tv_sec = header->atime};
 }
 
-static void take_extras(struct tar_in *tar, struct archive_found *found)
+static void take_extras(struct tar_in *tar, const struct tar_header *header, struct archive_found *found)
 {
 	const struct pax *pax = &tar->pax;
 
@@ -338,7 +359,11 @@ static void take_extras(struct tar_in *tar, struct archive_found *found)
 	found->acl_access = pax->acl_access.is_set ? (const char *)pax->acl_access.value.data : NULL;
 	found->acl_default = pax->acl_default.is_set ? (const char *)pax->acl_default.value.data : NULL;
 	found->has_nfs4_acl = pax->acl_nfs4.is_set;
-	found->warning = pax->warning;
+	found->unknown = (const char *const *)pax->unknown.items;
+	found->unknown_count = pax->unknown.count;
+	found->warning = pax->warning ? pax->warning : has_known_type(header) ? NULL : "its type is not known: its data comes in as a file";
+	if (pax->refusal)
+		found->problem = pax->refusal;
 }
 
 static int take_member(struct tar_in *tar, const struct tar_header *header, struct archive_found *found)
@@ -355,7 +380,7 @@ static int take_member(struct tar_in *tar, const struct tar_header *header, stru
 	*found = (struct archive_found){0};
 	take_names(tar, header, found);
 	take_attributes(tar, header, member);
-	take_extras(tar, found);
+	take_extras(tar, header, found);
 	if (header->type == TAR_GNU_CONTINUED)
 		found->problem = "it began on another volume";
 	tar->is_sparse = false;
@@ -380,7 +405,7 @@ static int take_description(struct tar_in *tar, const struct tar_header *header)
 	switch (header->type) {
 	case TAR_PAX:
 	case TAR_PAX_SUN: r = read_extra(tar, header->size, &tar->records); break;
-	case TAR_PAX_GLOBAL: r = read_extra(tar, header->size, &tar->globals); break;
+	case TAR_PAX_GLOBAL: r = read_globals(tar, header->size); break;
 	case TAR_GNU_LONG_NAME:
 		buf_reset(&tar->long_name);
 		r = read_extra(tar, header->size, &tar->long_name);

@@ -9,6 +9,8 @@
 #define NS_PER_S 1000000000L
 #define XATTR_PREFIX "SCHILY.xattr."
 #define XATTR_PREFIX_LIBARCHIVE "LIBARCHIVE.xattr."
+#define SELINUX "RHT.security.selinux"
+#define HOLES_SUN ".holesdata"
 
 /* --- values --- */
 
@@ -16,6 +18,11 @@ static int bad(struct pax *pax, const char *text)
 {
 	pax->problem = text;
 	return -EBADMSG;
+}
+
+static bool is_key(const char *key, size_t key_len, const char *name)
+{
+	return strlen(name) == key_len && memcmp(name, key, key_len) == 0;
 }
 
 static void set_text(struct pax_text *text, const char *value, size_t len)
@@ -124,20 +131,55 @@ static char *decode_name(const char *name, size_t len, bool any)
 	return decoded;
 }
 
-/* Takes over the name and the value. */
-static void set_xattr(struct pax *pax, char *name, struct buf value)
+static uint32_t sum_of(const char *name)
 {
+	uint32_t sum = 2166136261U;
+
+	for (; *name; name++)
+		sum = (sum ^ (uint8_t)*name) * 16777619U;
+	return sum;
+}
+
+/* Takes over the name and the value. */
+static int set_xattr(struct pax *pax, char *name, struct buf value)
+{
+	const uint32_t sum = sum_of(name);
+
 	for (size_t i = 0; i < pax->xattrs.count; i++) {
 		struct pax_xattr *xattr = &pax->xattrs.items[i];
 
-		if (strcmp(xattr->name, name) == 0) {
+		if (xattr->sum == sum && strcmp(xattr->name, name) == 0) {
 			free(name);
 			buf_clear(&xattr->value);
 			xattr->value = value;
-			return;
+			return 0;
 		}
 	}
-	array_add(&pax->xattrs, (struct pax_xattr){.name = name, .value = value});
+	array_add(&pax->xattrs, (struct pax_xattr){.name = name, .sum = sum, .value = value});
+	return pax->xattrs.count <= PAX_XATTRS_MAX ? 0 : bad(pax, "a member has too many extended attributes");
+}
+
+static int add_decoded(struct pax *pax, char *name, const char *text, size_t len)
+{
+	struct buf value = BUF_INIT;
+
+	if (base64_decode(text, len, &value) == 0)
+		return set_xattr(pax, name, value);
+	free(name);
+	buf_clear(&value);
+	return bad(pax, "the value of an extended attribute is not base64");
+}
+
+static bool begins(const char *key, size_t key_len, const char *with)
+{
+	const size_t len = strlen(with);
+
+	return key_len > len && memcmp(key, with, len) == 0;
+}
+
+static bool is_xattr(const char *key, size_t key_len)
+{
+	return begins(key, key_len, XATTR_PREFIX) || begins(key, key_len, XATTR_PREFIX_LIBARCHIVE) || is_key(key, key_len, SELINUX);
 }
 
 static int add_xattr(struct pax *pax, const char *key, size_t key_len, const char *text, size_t len)
@@ -145,17 +187,14 @@ static int add_xattr(struct pax *pax, const char *key, size_t key_len, const cha
 	const size_t plain = strlen(XATTR_PREFIX), libarchive = strlen(XATTR_PREFIX_LIBARCHIVE);
 	struct buf value = BUF_INIT;
 
-	if (key_len > plain && memcmp(key, XATTR_PREFIX, plain) == 0) {
-		buf_add(&value, text, len);
-		set_xattr(pax, decode_name(key + plain, key_len - plain, false), value);
-	} else if (key_len > libarchive && memcmp(key, XATTR_PREFIX_LIBARCHIVE, libarchive) == 0) {
-		if (base64_decode(text, len, &value) < 0) {
-			buf_clear(&value);
-			return bad(pax, "the value of an extended attribute is not base64");
-		}
-		set_xattr(pax, decode_name(key + libarchive, key_len - libarchive, true), value);
-	}
-	return 0;
+	if (begins(key, key_len, XATTR_PREFIX_LIBARCHIVE))
+		return add_decoded(pax, decode_name(key + libarchive, key_len - libarchive, true), text, len);
+	buf_add(&value, text, len);
+	if (begins(key, key_len, XATTR_PREFIX))
+		return set_xattr(pax, decode_name(key + plain, key_len - plain, false), value);
+	/* GNU tar writes the text, and the attribute has a NUL. */
+	buf_add_u8(&value, '\0');
+	return set_xattr(pax, xstrdup("security.selinux"), value);
 }
 
 /* --- sparse files --- */
@@ -218,6 +257,8 @@ static const struct known {
 	{"atime", TIME, offsetof(struct pax, atime)},
 	{"SCHILY.devmajor", NUMBER, offsetof(struct pax, major)},
 	{"SCHILY.devminor", NUMBER, offsetof(struct pax, minor)},
+	{"SUN.devmajor", NUMBER, offsetof(struct pax, major)},
+	{"SUN.devminor", NUMBER, offsetof(struct pax, minor)},
 	{"SCHILY.acl.access", TEXT, offsetof(struct pax, acl_access)},
 	{"SCHILY.acl.default", TEXT, offsetof(struct pax, acl_default)},
 	{"SCHILY.acl.ace", TEXT, offsetof(struct pax, acl_nfs4)},
@@ -230,44 +271,116 @@ static const struct known {
 	{"GNU.sparse.map", MAP, 0},
 };
 
-static int take_record(struct pax *pax, const char *key, size_t key_len, const char *value, size_t len)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
-		void *field = (uint8_t *)pax + known[i].at;
+/* What they say is said elsewhere, too, or is nothing that a file of a dataset has. A point at the end: all that begin so. */
+static const char *const ignored[] = {
+	"comment", "charset", "hdrcharset", "uname", "gname", "ctime", "GNU.sparse.minor", "GNU.sparse.numblocks", "GNU.volume.", "LIBARCHIVE.creationtime",
+	"LIBARCHIVE.symlinktype", "SCHILY.archtype", "SCHILY.dev", "SCHILY.dir", "SCHILY.filetype", "SCHILY.ino", "SCHILY.nlink", "SCHILY.offset",
+	"SCHILY.realsize", "SCHILY.tarfiletype", "SCHILY.volhdr.",
+};
 
-		if (strlen(known[i].key) != key_len || memcmp(known[i].key, key, key_len) != 0)
-			continue;
-		switch (known[i].kind) {
-		case TEXT: set_text(field, value, len); return 0;
-		case NUMBER: return set_number(pax, field, value, len);
-		case OWNER: set_owner(pax, field, value, len); return 0;
-		case TIME: set_time(pax, field, value, len); return 0;
-		case MAP: return set_map(pax, value, len);
-		case STRETCH_END: return end_stretch(pax, value, len);
-		}
+static bool is_ignored(const char *key, size_t key_len)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(ignored); i++) {
+		const size_t len = strlen(ignored[i]);
+
+		if (ignored[i][len - 1] == '.' ? begins(key, key_len, ignored[i]) : is_key(key, key_len, ignored[i]))
+			return true;
 	}
-	return add_xattr(pax, key, key_len, value, len);
+	return false;
+}
+
+static const struct known *find_known(const char *key, size_t key_len)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+		if (is_key(key, key_len, known[i].key))
+			return &known[i];
+	return NULL;
+}
+
+static int take_unknown(struct pax *pax, const char *key, size_t key_len)
+{
+	const size_t holes = strlen(HOLES_SUN);
+
+	if (key_len > holes && memcmp(key + key_len - holes, HOLES_SUN, holes) == 0)
+		pax->refusal = "its holes are told in the way of Solaris, which import does not read";
+	else if (!is_ignored(key, key_len) && pax->unknown.count < PAX_UNKNOWN_MAX)
+		array_add(&pax->unknown, xasprintf("%.*s", (int)MIN(key_len, 200), key));
+	return 0;
+}
+
+struct record {
+	const char *key, *value;
+	size_t key_len, len;
+};
+
+/* The whole record's length, or -EBADMSG. */
+static ssize_t read_record(const char *at, const char *end, struct record *ret_record)
+{
+	const char *space = memchr(at, ' ', (size_t)(end - at)), *equals;
+	uint64_t whole;
+
+	if (!space || parse_count(at, (size_t)(space - at), &whole) < 0 || whole > (uint64_t)(end - at) || whole <= (uint64_t)(space - at) + 1 ||
+	    at[whole - 1] != '\n')
+		return -EBADMSG;
+	equals = memchr(space + 1, '=', (size_t)(at + whole - space - 1));
+	if (!equals)
+		return -EBADMSG;
+	*ret_record = (struct record){.key = space + 1, .key_len = (size_t)(equals - space - 1), .value = equals + 1,
+	                              .len = (size_t)(at + whole - 1 - equals - 1)};
+	return (ssize_t)whole;
+}
+
+static int take_record(struct pax *pax, const struct record *record)
+{
+	const struct known *how = find_known(record->key, record->key_len);
+	void *field = (uint8_t *)pax + (how ? how->at : 0);
+
+	if (!how)
+		return is_xattr(record->key, record->key_len) ? add_xattr(pax, record->key, record->key_len, record->value, record->len)
+		                                              : take_unknown(pax, record->key, record->key_len);
+	switch (how->kind) {
+	case TEXT: set_text(field, record->value, record->len); return 0;
+	case NUMBER: return set_number(pax, field, record->value, record->len);
+	case OWNER: set_owner(pax, field, record->value, record->len); return 0;
+	case TIME: set_time(pax, field, record->value, record->len); return 0;
+	case MAP: return set_map(pax, record->value, record->len);
+	case STRETCH_END: return end_stretch(pax, record->value, record->len);
+	}
+	return 0;
 }
 
 int pax_parse(struct pax *pax, const void *records, size_t len)
 {
 	const char *at = records, *end = len > 0 ? at + len : at; /* nothing may be NULL */
+	struct record record;
 	int r = 0;
 
 	while (at < end && r == 0) {
-		const char *space = memchr(at, ' ', (size_t)(end - at)), *equals;
-		uint64_t whole;
+		ssize_t whole = read_record(at, end, &record);
 
-		if (!space || parse_count(at, (size_t)(space - at), &whole) < 0 || whole > (uint64_t)(end - at) ||
-		    whole <= (uint64_t)(space - at) + 1 || at[whole - 1] != '\n')
+		if (whole < 0)
 			return bad(pax, "a record of its pax header is malformed");
-		equals = memchr(space + 1, '=', (size_t)(at + whole - space - 1));
-		if (!equals)
-			return bad(pax, "a record of its pax header is malformed");
-		r = take_record(pax, space + 1, (size_t)(equals - space - 1), equals + 1, (size_t)(at + whole - 1 - equals - 1));
+		r = take_record(pax, &record);
 		at += whole;
 	}
 	return r;
+}
+
+int pax_keep_known(const void *records, size_t len, struct buf *out)
+{
+	const char *at = records, *end = len > 0 ? at + len : at;
+	struct record record;
+
+	while (at < end) {
+		ssize_t whole = read_record(at, end, &record);
+
+		if (whole < 0)
+			return -EBADMSG;
+		if (!is_ignored(record.key, record.key_len))
+			buf_add(out, at, (size_t)whole);
+		at += whole;
+	}
+	return 0;
 }
 
 void pax_clear(struct pax *pax)
@@ -280,6 +393,9 @@ void pax_clear(struct pax *pax)
 		free(pax->xattrs.items[i].name);
 		buf_clear(&pax->xattrs.items[i].value);
 	}
+	for (size_t i = 0; i < pax->unknown.count; i++)
+		free(pax->unknown.items[i]);
+	array_clear(&pax->unknown);
 	array_clear(&pax->xattrs);
 	array_clear(&pax->stretches);
 	*pax = (struct pax){0};

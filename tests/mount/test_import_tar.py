@@ -1,6 +1,8 @@
 """What a tar means is what GNU tar does with it, member by member: random archives, extracted by both one after the other."""
 
 import gzip
+import io
+import json
 import os
 import random
 import subprocess
@@ -110,3 +112,48 @@ def test_an_archive_behind_the_end_of_another_one_is_told_of(store, area):
             result = store.run("-s", store.path, "import", source, "d", **options)
             assert result.code == 0 and ("more follows the end" in result.err) == (name != "zeros"), result
     assert os.listdir(store.mount() + "/d") == ["first"]
+
+
+def write_tar(path, rows):
+    """rows: name, type, content, pax records."""
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
+        for name, kind, content, records in rows:
+            info = tarfile.TarInfo(name)
+            info.type, info.size, info.pax_headers = kind, len(content), records
+            archive.addfile(info, io.BytesIO(content))
+
+
+def test_what_a_tar_tells_and_import_does_not_know_is_told(store, area):
+    label = {"RHT.security.selinux": "system_u:object_r:etc_t:s0"}
+    write_tar(area + "/a.tar", [("plain", b"0", b"1", {"comment": "nothing", "SCHILY.ino": "7"}), ("a", b"0", b"1", {**label, "VENDOR.thing": "x"}),
+                                ("b", b"0", b"1", {"VENDOR.thing": "y"}), ("odd", b"A", b"data", {}),
+                                ("holes", b"0", b"1", {"SUN.holesdata": " 0 8192"})])
+    done = json.loads(store.run("-s", store.path, "import", "--json", area + "/a.tar", "d").out)
+    told = {row["path"]: row["text"] for row in done["problems"]}
+    assert list(told) == ["odd", "holes"] and "type is not known" in told["odd"] and "Solaris" in told["holes"]
+    assert done["notes"] == ["a: attribute VENDOR.thing was left out, here and 1 times more: import does not know it"]
+    point = store.mount()
+    assert sorted(os.listdir(point + "/d")) == ["a", "b", "odd", "plain"]
+    assert os.getxattr(point + "/d/a", "security.selinux") == label["RHT.security.selinux"].encode() + b"\0"
+
+
+def records(key, value, count=1):
+    """Of a pax header; the length counts itself."""
+    rest = len(key) + len(value) + 3
+    length = next(rest + digits for digits in range(1, 9) if len(str(rest + digits)) == digits)
+    return f"{length} {key}={value}\n".encode() * count
+
+
+def test_headers_that_describe_all_members_are_bounded(store, area):
+    """Comments are dropped, however many there are; of what each member would have to hold there is a limit, and of attributes."""
+    comments = [("global", b"g", records("comment", "c" * 1000), {}) for _ in range(3000)]
+    write_tar(area + "/fine.tar", [*comments, ("global", b"g", records("uid", "77"), {}), ("a", b"0", b"1", {})])
+    run_import(store, area + "/fine.tar", "d", code=0)
+    assert os.stat(store.mount() + "/d/a").st_uid == 77
+    store.umount()
+    many = b"".join(records(f"SCHILY.xattr.user.{number}", "x") for number in range(20000))
+    for name, rows, text in (("long", [("global", b"g", records("uid", "77"), {}) for _ in range(15000)], "global pax headers say of all members is too long"),
+                             ("many", [("header", b"x", many, {})], "a member has too many extended attributes")):
+        write_tar(f"{area}/{name}.tar", [*rows, ("b", b"0", b"1", {})])
+        result = store.run("-s", store.path, "import", f"{area}/{name}.tar", "d")
+        assert result.code != 0 and text in result.err, result
