@@ -34,8 +34,8 @@
 
 /* To forget is the last thing: what the store still has comes back with the next backup, and the rest of a hurt one can be restored. */
 #define DAMAGED_HINT \
-	"corpusfs backup rebuild-index REPOSITORY and then a new backup may bring back what is missing; of what corpusfs backup verify REPOSITORY names " \
-	"after that, restore --keep-going gives the rest; then forget it, and prune"
+	"a new incremental backup may bring back what is missing, or, if it is an index that is damaged, corpusfs backup rebuild-index REPOSITORY; " \
+	"of what corpusfs backup verify REPOSITORY names after that, restore --keep-going gives the rest; then forget it, and prune"
 
 /* --- 1: what is used --- */
 
