@@ -30,6 +30,9 @@
 #include "lib/ops/json.h"
 
 #define LOOK_EVERY_MS 1000
+#define READ_SIZE 65536
+#define END_MS 1000 /* for the command, when somebody wants us to end */
+#define END_STEP_MS 10
 #define TOKEN_IDS 11 /* where the numbers of snapshot and base stand in a token */
 #define ID_DIGITS 64
 
@@ -39,7 +42,8 @@ struct replication {
 	bool follows;
 	pid_t pid;
 	int to;     /* the command's standard input */
-	FILE *from; /* its standard output */
+	int from;   /* its standard output */
+	struct buf said;
 	json_t *here, *there;
 	unsigned sent;
 	struct error err;
@@ -76,19 +80,36 @@ static int start(struct replication *replication)
 	(void)close(to[0]);
 	(void)close(from[1]);
 	replication->to = to[1];
-	replication->from = fdopen(from[0], "r");
-	return replication->from ? 0 : error_set(&replication->err, -errno, "no memory");
+	replication->from = from[0];
+	return 0;
 }
 
-/* Lets the command end, and waits for it. */
+/* Waits at most this long; false: the command is still there. */
+static bool has_ended(pid_t pid)
+{
+	for (unsigned waited_ms = 0; waited_ms < END_MS; waited_ms += END_STEP_MS) {
+		if (waitpid(pid, NULL, WNOHANG) != 0)
+			return true;
+		clock_pause_us(1000 * END_STEP_MS);
+	}
+	return false;
+}
+
+/* Lets the command end, and waits for it; not for long, if somebody wants us to end. */
 static int finish(struct replication *replication)
 {
 	int status = 0;
 
 	if (replication->to >= 0)
 		(void)close(replication->to);
-	if (replication->from)
-		(void)fclose(replication->from);
+	if (replication->from >= 0)
+		(void)close(replication->from);
+	buf_clear(&replication->said);
+	if (interrupt_came()) {
+		if (replication->pid > 0 && !has_ended(replication->pid) && kill(replication->pid, SIGTERM) == 0)
+			(void)has_ended(replication->pid);
+		return status;
+	}
 	while (replication->pid > 0 && waitpid(replication->pid, &status, 0) < 0 && errno == EINTR)
 		;
 	return status;
@@ -108,13 +129,36 @@ static bool is_state(const json_t *said)
 	return json_is_array(list) && json_is_boolean(json_object_get(said, "exists"));
 }
 
+/* Waits for the command's next line, or for a signal; NULL: there is none. */
+static json_t *read_line(struct replication *replication)
+{
+	struct buf *said = &replication->said;
+	struct pollfd ready = {.fd = replication->from, .events = POLLIN};
+	ssize_t count = 1;
+
+	buf_reset(said);
+	while (count > 0 && (said->len == 0 || said->data[said->len - 1] != '\n')) {
+		char piece[READ_SIZE];
+
+		while (poll(&ready, 1, LOOK_EVERY_MS) <= 0)
+			if (interrupt_came())
+				return NULL;
+		count = read(replication->from, piece, sizeof(piece));
+		if (count > 0)
+			buf_add(said, piece, (size_t)count);
+	}
+	return json_loadb((const char *)said->data, said->len, 0, NULL);
+}
+
 /* One line of the command's; what the dataset has there. */
 static int hear(struct replication *replication)
 {
-	AUTO_FREE char *line = NULL;
-	size_t room = 0;
-	json_t *said = getline(&line, &room, replication->from) > 0 ? json_loads(line, 0, NULL) : NULL;
+	json_t *said = read_line(replication);
 
+	if (interrupt_came()) {
+		json_decref(said);
+		return -ECANCELED;
+	}
 	json_decref(replication->there);
 	replication->there = NULL;
 	if (text_of(said, "failed")) {
@@ -306,7 +350,7 @@ static int take_next(struct replication *replication, const json_t *base)
 /* A new snapshot may have come, the command may have ended, or somebody wants us to. */
 static int wait_for_more(struct replication *replication)
 {
-	struct pollfd end = {.fd = fileno(replication->from), .events = POLLIN};
+	struct pollfd end = {.fd = replication->from, .events = POLLIN};
 
 	if (poll(&end, 1, LOOK_EVERY_MS) > 0)
 		return error_set(&replication->err, -EPROTO, "the command has ended: %s", replication->command);
@@ -363,7 +407,7 @@ static int replicate(struct replication *replication)
 
 int run_replicate(struct cli *cli)
 {
-	struct replication replication = {.command = cli_option(cli, "to"), .follows = cli_option(cli, "follow"), .to = -1};
+	struct replication replication = {.command = cli_option(cli, "to"), .follows = cli_option(cli, "follow"), .to = -1, .from = -1};
 	AUTO_PLACE place = {0};
 	int r = place_find(cli, cli->argv[0], 0, &place, &replication.err), status;
 

@@ -65,6 +65,24 @@ static int take_guard(struct restore *restore, struct error *err)
 	return snapshot_create(restore->store, &name, 1, "taken before a restore", 0, err);
 }
 
+/* Before anything is changed. */
+static int check_over(struct restore *restore, struct error *err)
+{
+	const struct restore_options *options = restore->options;
+	const struct snapshot_texts *paths = &restore->snapshot.paths;
+	const bool is_of_it = paths->count == 1 && paths->items[0][0] == '/' && strcmp(paths->items[0] + 1, options->dataset) == 0;
+
+	if (*options->path && is_of_it)
+		(void)error_set(err, -EINVAL, "dataset \"%s\" would become what is in \"%s\", and lose all else", options->dataset, options->path);
+	else if (!restore_source_top(restore->source)->has_subtree)
+		(void)error_set(err, -ENOTDIR, "what is wanted of the backup is not a directory");
+	else
+		return 0;
+	error_hint(err, "to bring it back into a directory of the dataset: corpusfs restore REPOSITORY@%.8s MOUNTPOINT/%s/DIRECTORY --path %s",
+	           restore->snapshot.name, options->dataset, options->path);
+	return -EINVAL;
+}
+
 static int prepare_target(struct restore *restore, struct error *err)
 {
 	const struct restore_options *options = restore->options;
@@ -80,7 +98,9 @@ static int prepare_target(struct restore *restore, struct error *err)
 		error_hint(err, "restore under a new name, or with --over, which takes a guard snapshot first");
 		return -EEXIST;
 	}
-	r = take_guard(restore, err);
+	r = check_over(restore, err);
+	if (r == 0)
+		r = take_guard(restore, err);
 	if (r == 0)
 		r = fault_point("restore-after-guard");
 	if (r == 0)

@@ -186,6 +186,7 @@ static int dataset_demote(struct op_context *context, const json_t *args, json_t
 {
 	const char *name, *to = op_arg_string_or(args, "to", NULL);
 	char kept[NAME_LEN_MAX + 1] = "";
+	struct dataset_info info;
 	int result = op_arg_string(args, "name", &name, err);
 
 	if (result < 0)
@@ -200,6 +201,8 @@ static int dataset_demote(struct op_context *context, const json_t *args, json_t
 		result = dataset_set_replica(context->store, name, true, err);
 	if (result < 0)
 		return result;
+	if (dataset_get(context->store, name, &info) == 0)
+		replication_end(context->store, &info);
 	*ret_result = json_pack("{s:o}", "kept", kept[0] ? json_from_bytes(kept) : json_null());
 	return 0;
 }

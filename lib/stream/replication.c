@@ -180,6 +180,29 @@ int replication_note(struct store *store, const char *dataset, const char *snaps
 	return r;
 }
 
+static void drop_from(struct store *store, const char *name, const char *id)
+{
+	json_t *all = read_record(store, name);
+
+	if (json_object_del(all, id) == 0)
+		(void)!json_record_write(store, name, all);
+	json_decref(all);
+}
+
+void replication_end(struct store *store, const struct dataset_info *info)
+{
+	struct snapshot_info dataset = {.dataset_id = info->id};
+	char id[ID_TEXT];
+
+	(void)snprintf(id, sizeof(id), "%u", info->id);
+	(void)snprintf(dataset.dataset, sizeof(dataset.dataset), "%s", info->name);
+	pthread_mutex_lock(&record_lock);
+	drop_from(store, RECORD_NAME, id);
+	drop_from(store, HOLDS_NAME, id);
+	pthread_mutex_unlock(&record_lock);
+	release_others(store, &dataset);
+}
+
 struct counting {
 	uint64_t number; /* of what was sent last */
 	bool is_left;    /* by a rollback: then the replica is to get something else */

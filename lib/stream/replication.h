@@ -20,6 +20,9 @@ WARN_UNUSED int replication_begin(struct store *store, const char *dataset, cons
 WARN_UNUSED int replication_note(struct store *store, const char *dataset, const char *snapshot, const char *whom, const char *to,
                                  struct error *err);
 
+/* It has no replica any more: its snapshots are not held. What fails is tried again when it is sent again. */
+void replication_end(struct store *store, const struct dataset_info *info);
+
 /*
  * {to, snapshot, sent: seconds since 1970, behind: how many snapshots it is to get, lag: how old the oldest of these is, in seconds}, a new
  * reference, with names as bytes; NULL: it was never replicated. If what was sent last was left by a rollback, at least one is to come.

@@ -135,6 +135,20 @@ def test_restore_over_a_dataset_makes_it_the_backup_and_keeps_what_was_there(rep
     assert open(f"{point}/d/.snapshots/{done['guard']}/new/deep/file", encoding="ascii").read() == "new"
 
 
+@pytest.mark.parametrize("path", ["a/b", "a/1"])
+def test_part_of_a_backup_does_not_take_the_place_of_the_whole_dataset(repository, store, source, path):
+    repository.backup("d")
+    point = store.mount()
+    before = os.listdir(point + "/d/.snapshots")
+    result = repository.restore("d", None, "--over", "--path", path, code=program.USAGE)
+    assert f"MOUNTPOINT/d/DIRECTORY --path {path}" in result.err, result
+    assert os.listdir(point + "/d/.snapshots") == before
+    tree.await_same(source, point + "/d")
+    os.remove(point + "/d/a/1")
+    repository.restore(point + "/d/a", None, "--path", "a/1")
+    tree.await_same(source + "/a/1", point + "/d/a/1")
+
+
 def test_times_that_restic_cannot_say_come_back(repository, store):
     point = store.mount()
     os.utime(point + "/d/a/1", ns=(0, 300000000000 * 10**9 % 2**62))

@@ -321,6 +321,38 @@ def test_a_base_that_was_destroyed_is_no_fork(store, other):
     assert result.code == program.NOT_FOUND and "nothing else is in common" in result.err, result
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_replication_to_a_silent_command_can_be_ended(store, run, number):
+    store.create("d")
+    cli(store, "snapshot", "create", "d@one")
+    begun = store.area + "/begun"
+    environment = program.environment(run.mark, store.logs, {"CORPUSFS_TEST_STORE": store.path})
+    with subprocess.Popen(["env", "--default-signal=INT", store.binary, "-s", store.path, "replicate", "d", "--to", f"touch {begun}; exec sleep 100000"],
+                          env=environment, stderr=subprocess.PIPE, text=True) as process:
+        procs.poll(lambda: os.path.exists(begun), 30, "the command runs")
+        process.send_signal(number)
+        try:
+            assert process.wait(30 * program.scale()) == -number
+        finally:
+            process.kill()
+            run_children = procs.read(f"/proc/{process.pid}/task/{process.pid}/children").split()
+            for pid in run_children:
+                os.kill(int(pid), signal.SIGKILL)
+        assert process.stderr.read().startswith("corpusfs: interrupted; ")
+
+
+def test_a_dataset_that_is_a_replica_now_has_none(store, other):
+    store.create("d")
+    cli(store, "snapshot", "create", "d@one")
+    replicated(store, other)
+    cli(store, "demote", "d")
+    assert "replicated_to" not in show(store) and holds(store) == {"one": []}
+    assert "snapshots behind" not in store.ok("status", store.path)
+    cli(other, "promote", "d")
+    cli(other, "snapshot", "create", "d@two")
+    assert replicated(other, store) == "d@two is there\n"
+
+
 def test_commands_that_are_no_receivers_are_told(store):
     store.create("d")
     cli(store, "snapshot", "create", "d@one")
