@@ -135,6 +135,7 @@
 	X("command-before-open",         "as before",                                                "nobody has to")                         \
 	X("daemon-own-descriptors",      "nothing",                                                  "nobody has to")                         \
 	X("let-go-before-name",          "as before",                                                "nobody has to")                         \
+	X("notice-before-kernel",        "as before",                                                "nobody has to")                         \
 	X("supervise-kernel",            "nothing",                                                  "nobody has to")                         \
 	X("mount-before-session",        "as before",                                                "nobody has to")                         \
 	X("mount-after-umount",          "what is not committed yet, kept by the supervisor",        "the next daemon")                       \

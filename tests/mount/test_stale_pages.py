@@ -242,3 +242,44 @@ def test_link_counts_and_times_show_in_a_read_only_mount(fs, store, change):
     procs.poll(lambda: seen(descriptor) == expected, 20 * program.scale(), "the file is as in the mount where it was changed")
     os.close(here)
     os.close(descriptor)
+
+
+@pytest.fixture
+def late(store):
+    """A mount whose kernel does not hear of the first changes past it."""
+    store.create("d")
+    return store.mount(env={"CORPUSFS_FAULT": ",".join(f"notice-before-kernel:eio:{nth}" for nth in range(1, 9))}) + "/d"
+
+
+def test_a_file_that_the_kernel_does_not_know_yet_is_opened_by_who_would_make_it(late, store):
+    """O_CREAT without O_EXCL, by a name of which the kernel remembers that there is nothing."""
+    new = store.area + "/new"
+    os.mkdir(new)
+    for name in ("file", "other"):
+        make(f"{new}/{name}", b"content")
+    os.mkdir(new + "/dir")
+    os.symlink("other", new + "/link")
+    names = ("file", "emptied", "dir", "link", "theirs")
+    make(new + "/emptied", b"content")
+    make(new + "/theirs", b"content")
+    os.chmod(new + "/theirs", 0o600)
+    for directory in (new, late):
+        os.chmod(directory, 0o777)
+    assert not any(os.path.exists(f"{late}/{name}") for name in names)
+    store.ok("-s", store.path, "import", new, "d")
+
+    def made(name, flags=0):
+        fd = os.open(f"{late}/{name}", os.O_RDWR | os.O_CREAT | flags)
+        try:
+            return os.read(fd, 100)
+        finally:
+            os.close(fd)
+
+    assert posix.outcome(made, "file", os.O_EXCL) == "EEXIST"
+    with posix.as_user(12345):
+        assert posix.outcome(made, "theirs") == "EACCES"
+    assert made("file") == b"content"
+    assert made("emptied", os.O_TRUNC) == b""
+    assert posix.outcome(made, "dir") == "EISDIR"
+    assert posix.outcome(made, "link", os.O_NOFOLLOW) == "ELOOP"
+    assert made("link") == b"content"

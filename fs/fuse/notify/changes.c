@@ -9,6 +9,7 @@
 #include "fs/fuse/session/node.h"
 #include "lib/base/buf.h"
 #include "lib/base/clock.h"
+#include "lib/base/fault.h"
 #include "lib/format/key.h"
 
 #define PERIOD_MS 200
@@ -168,8 +169,9 @@ static void tell_all(struct mount_group *group, struct change *pending)
 	struct mount **mounts;
 	const size_t count = group_mounts(group, &mounts);
 	struct change *change, *next;
+	const int result = fault_point("notice-before-kernel");
 
-	for (int names = 1; names >= 0; names--) {
+	for (int names = 1; !result && names >= 0; names--) {
 		HASH_ITER (hh, pending, change, next) {
 			for (size_t i = 0; i < count && (change->key->name[0] != 0) == names; i++)
 				tell(mounts[i], change->key);

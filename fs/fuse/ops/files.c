@@ -94,6 +94,12 @@ void op_create(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode, st
 		result = open_made(&target, name, &attr, &inode);
 	else if (!result)
 		result = view_create(target.view, target.node.ino, unnamed ? NULL : name, &newborn.create, &attr, &inode);
+	/*
+	 * The kernel remembers that there is nothing, and was not told yet. Told that this is stale it looks the name up and opens what is there:
+	 * it has to check who may, and follows links.
+	 */
+	if (result == -EEXIST && !(fi->flags & O_EXCL))
+		result = -ESTALE;
 	if (result) {
 		reply_result(req, result);
 		return;
