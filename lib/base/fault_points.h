@@ -136,6 +136,7 @@
 	X("daemon-own-descriptors",      "nothing",                                                  "nobody has to")                         \
 	X("let-go-before-name",          "as before",                                                "nobody has to")                         \
 	X("notice-before-kernel",        "as before",                                                "nobody has to")                         \
+	X("list-before-names",           "as before",                                                "nobody has to")                         \
 	X("supervise-kernel",            "nothing",                                                  "nobody has to")                         \
 	X("mount-before-session",        "as before",                                                "nobody has to")                         \
 	X("mount-after-umount",          "what is not committed yet, kept by the supervisor",        "the next daemon")                       \

@@ -1,5 +1,6 @@
 """Snapshots while others change something: who stands among them or lists them goes on, and who was there a moment ago hinders nobody."""
 
+import json
 import os
 import signal
 import threading
@@ -192,3 +193,26 @@ def test_a_daemon_that_dies_when_a_file_is_closed_has_it(store):
     os.mkdir(point + "/d/.snapshots/v")
     assert get(point + "/d/.snapshots/v/file") == b"content"
     os.rmdir(point + "/d/.snapshots/v")
+
+
+@pytest.fixture
+def slow(store):
+    """A mount whose first listing takes longer than a snapshot waits for anybody, and fails then."""
+    store.create("d")
+    return store.mount(env={"CORPUSFS_FAULT": "list-before-names:sleep12000,list-before-names:eio:2"}) + "/d"
+
+
+def test_who_only_looks_keeps_no_snapshot_waiting(slow, store):
+    os.mkdir(slow + "/dir")
+    outcomes = []
+    lister = threading.Thread(target=lambda: outcomes.append(posix.outcome(os.listdir, slow + "/dir")))
+    lister.start()
+    procs.poll(lambda: unanswered(store), 10, "the listing has begun")
+    store.ok("-s", store.path, "snapshot", "create", "d@s")
+    lister.join()
+    assert outcomes == ["EIO"]
+
+
+def unanswered(store):
+    """Requests that wait for an answer."""
+    return sum(row.get("waiting") or 0 for row in json.loads(store.ok("-s", store.path, "status", "--json"))["mounts"])

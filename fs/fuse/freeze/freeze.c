@@ -3,7 +3,7 @@
  * needed:
  *
  *   1. With everything running, dirty pages are written back and committed, so that the rest is short.
- *   2. The gate closes: new requests of the views wait, those that are running end. But who stores into a shared
+ *   2. The gate closes: new requests of the views wait, those that are running and change something end. But who stores into a shared
  *      mapping asks nobody, and a write(2) that waits keeps its pages locked, which step 3 needs. So reads and writes of
  *      files open for writing still pass, and:
  *   3. The pages of each such file are written back and unmapped, range by range; from then on the range is sealed: who

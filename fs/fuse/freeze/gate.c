@@ -107,6 +107,26 @@ static bool moves_content(const struct fuse_in_header *in)
 	return in->opcode == FUSE_READ || in->opcode == FUSE_WRITE;
 }
 
+/*
+ * Nobody need wait until it ends: it changes nothing, and whoever acts on what it tells is held himself. Not so at the root of a mount: what is
+ * told of that before a rollback must have reached the kernel before it hears that all is new.
+ */
+static bool only_looks(const struct fuse_in_header *in)
+{
+	switch (in->opcode) {
+	case FUSE_READ: return true;
+	case FUSE_LOOKUP:
+	case FUSE_GETATTR:
+	case FUSE_READLINK:
+	case FUSE_GETXATTR:
+	case FUSE_LISTXATTR:
+	case FUSE_OPENDIR:
+	case FUSE_READDIR:
+	case FUSE_READDIRPLUS: return in->nodeid != NODE_MOUNT_ROOT;
+	default: return false;
+	}
+}
+
 static void note_move(struct gate *gate, const struct fuse_in_header *in)
 {
 	if (moves_content(in) && atomic_load_explicit(&gate->closed, memory_order_relaxed))
@@ -207,7 +227,7 @@ static bool pass(struct gate_session *session, struct session_slot *slot, const 
 	 * First the mark, then the question: gate_close() does it the other way round, so that one of the two sees
 	 * the other.
 	 */
-	if (in->opcode != FUSE_READ)
+	if (!only_looks(in))
 		atomic_store(mark, view);
 	/* never held, but waited for: what was closed before the gate was is not among the writers then */
 	if (in->opcode == FUSE_RELEASE || !atomic_load(&gate->closed))

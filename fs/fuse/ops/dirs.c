@@ -10,6 +10,7 @@
 #include "fs/fuse/ops/root.h"
 #include "fs/fuse/ops/snapshots.h"
 #include "lib/base/clock.h"
+#include "lib/base/fault.h"
 
 #define PLACE_SELF 1
 #define PLACE_PARENT 2
@@ -401,6 +402,8 @@ static void read_dir(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset, s
 	}
 	if (!got && !buffer)
 		got = -ENOMEM;
+	if (!got)
+		got = fault_point("list-before-names");
 	pthread_mutex_lock(&handle->page.lock);
 	if (!got)
 		got = read_names(req, &target, handle, (uint64_t)offset, buffer, MIN(size, SESSION_TRANSFER_MAX), plus);
