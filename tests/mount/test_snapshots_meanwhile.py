@@ -213,6 +213,24 @@ def test_who_only_looks_keeps_no_snapshot_waiting(slow, store):
     assert outcomes == ["EIO"]
 
 
+@pytest.fixture
+def busy(store):
+    """A mount whose worker is busy for a while when a snapshot is destroyed."""
+    store.create("d")
+    return store.mount(env={"CORPUSFS_FAULT": "destroy-before-write:sleep20000"}) + "/d"
+
+
+def test_a_mount_ends_beside_another_whose_worker_is_busy(busy, store):
+    os.mkdir(busy + "/.snapshots/s")
+    other = store.mount(options="ro")
+    remover = threading.Thread(target=os.rmdir, args=(busy + "/.snapshots/s",))
+    remover.start()
+    procs.poll(lambda: unanswered(store), 10, "it is being destroyed")
+    store.umount(other)
+    assert remover.is_alive(), "the other mount has waited for it"
+    remover.join()
+
+
 def unanswered(store):
     """Requests that wait for an answer."""
     return sum(row.get("waiting") or 0 for row in json.loads(store.ok("-s", store.path, "status", "--json"))["mounts"])

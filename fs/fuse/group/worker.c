@@ -24,7 +24,8 @@ struct worker {
 	pthread_mutex_t lock; /* guards all below */
 	pthread_cond_t changed;
 	struct job *jobs;
-	bool running, leave;
+	const struct mount *running; /* whose job runs */
+	bool leave;
 };
 
 static void job_run(const struct worker *worker, struct job *job)
@@ -84,11 +85,11 @@ static void *worker_main(void *arg)
 			continue;
 		}
 		DL_DELETE(worker->jobs, job);
-		worker->running = true;
+		worker->running = job->mount;
 		pthread_mutex_unlock(&worker->lock);
 		job_run(worker, job);
 		pthread_mutex_lock(&worker->lock);
-		worker->running = false;
+		worker->running = NULL;
 		pthread_cond_broadcast(&worker->changed);
 	}
 	pthread_mutex_unlock(&worker->lock);
@@ -153,10 +154,22 @@ bool worker_put_off(struct worker *worker, struct mount *mount, uint64_t request
 	return now_ms < until_ms;
 }
 
-void worker_drain(struct worker *worker)
+/* Caller holds the lock. */
+static bool has_job(const struct worker *worker, const struct mount *mount)
+{
+	const struct job *job;
+
+	DL_FOREACH (worker->jobs, job) {
+		if (job->mount == mount)
+			return true;
+	}
+	return worker->running == mount;
+}
+
+void worker_drain(struct worker *worker, const struct mount *mount)
 {
 	pthread_mutex_lock(&worker->lock);
-	while (worker->jobs || worker->running)
+	while (has_job(worker, mount))
 		pthread_cond_wait(&worker->changed, &worker->lock);
 	pthread_mutex_unlock(&worker->lock);
 }

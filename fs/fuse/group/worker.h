@@ -23,6 +23,6 @@ void worker_free(struct worker *worker); /* runs what is queued first; NULL is f
 void worker_add(struct worker *worker, struct mount *mount, uint64_t request, void (*run)(void *arg), void *arg);
 /* For a job: it runs once more, in a moment, and those that wait run first. False: `until_ms` has come. */
 bool worker_put_off(struct worker *worker, struct mount *mount, uint64_t request, void (*run)(void *arg), void *arg, uint64_t until_ms);
-void worker_drain(struct worker *worker); /* returns when what was added before has run; not from a job */
+void worker_drain(struct worker *worker, const struct mount *mount); /* returns when no job of the mount is left; not from a job */
 
 #endif

@@ -26,8 +26,8 @@ static void *end_main(void *arg)
 	atomic_store(&mount->leaving, true);
 	/* What is held at the gate or queued for the worker still belongs to this session. */
 	freeze_await(group->freeze);
-	worker_drain(group->worker);
-	worker_drain(group->dropper);
+	worker_drain(group->worker, mount);
+	worker_drain(group->dropper, mount);
 	opens_end(&mount->opens, mount);
 	mount->result = store_sync(group->store);
 	if (!mount->result)
