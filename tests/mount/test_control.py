@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import resource
+import signal
 import socket
 import struct
 import termios
@@ -253,3 +254,17 @@ def test_what_was_passed_is_closed_before_the_answer(client):
             pass
         assert os.read(reader, 1) == b""  # while it is open elsewhere this is EAGAIN
         os.close(reader)
+
+
+def test_a_daemon_that_leaves_keeps_its_hands_off_the_socket_of_another(store, fs):
+    """It has lost the store: whoever has it now has put a socket of his own into its place."""
+    os.rename(store.path + "/socket", store.path + "/before")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
+        here = os.open(store.path, os.O_PATH)
+        other.bind(f"/proc/self/fd/{here}/socket")
+        os.close(here)
+        os.kill(store.pid, signal.SIGTERM)
+        store.points.clear()
+        store.ended()
+        assert os.path.exists(store.path + "/socket")
+    os.unlink(store.path + "/before")

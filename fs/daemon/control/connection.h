@@ -46,6 +46,10 @@ struct control {
 	int dir; /* the store's */
 	struct control_handler handler;
 	int listen_fd, wake_fd;
+	struct {
+		dev_t dev;
+		ino_t ino;
+	} socket; /* ours, as it lies in the directory; 0: there is none */
 	pthread_t acceptor;
 
 	pthread_mutex_t lock; /* guards all below */

@@ -206,6 +206,7 @@ static void *acceptor_main(void *arg)
 static int listen_at(struct control *control, struct error *err)
 {
 	struct sockaddr_un address;
+	struct stat st;
 
 	set_address(control->dir, &address);
 	if (unlinkat(control->dir, DAEMON_SOCKET, 0) < 0 && errno != ENOENT)
@@ -214,7 +215,20 @@ static int listen_at(struct control *control, struct error *err)
 	if (control->listen_fd < 0 || bind(control->listen_fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
 	    fchmodat(control->dir, DAEMON_SOCKET, 0600, 0) < 0 || listen(control->listen_fd, CONNECTIONS_MAX) < 0)
 		return error_set(err, -errno, "the store's " DAEMON_SOCKET " could not be made: %s", strerror(errno));
+	if (fstatat(control->dir, DAEMON_SOCKET, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+		control->socket.dev = st.st_dev;
+		control->socket.ino = st.st_ino;
+	}
 	return 0;
+}
+
+void control_remove_socket(struct control *control)
+{
+	struct stat st;
+
+	if (control->socket.ino && fstatat(control->dir, DAEMON_SOCKET, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_dev == control->socket.dev &&
+	    st.st_ino == control->socket.ino)
+		(void)!unlinkat(control->dir, DAEMON_SOCKET, 0);
 }
 
 static void control_free(struct control *control)
@@ -256,7 +270,7 @@ void control_stop(struct control *control)
 {
 	struct connection *connection;
 
-	unlinkat(control->dir, DAEMON_SOCKET, 0);
+	control_remove_socket(control);
 	pthread_mutex_lock(&control->lock);
 	control->stopping = true;
 	pthread_mutex_unlock(&control->lock);

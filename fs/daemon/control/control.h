@@ -53,6 +53,7 @@ struct control_handler {
 WARN_UNUSED int control_start(int store_dir, const struct control_handler *handler, struct control **ret_control,
                               struct error *err);
 void control_stop(struct control *control);
+void control_remove_socket(struct control *control); /* if it is still ours: whoever has the store now may have made another */
 void control_finish(struct control *control, int close_result); /* and frees it; NULL is fine */
 
 /* From now on the operation waits for something that may take any time; to be said by a handler. Who asked is to wait, too. */

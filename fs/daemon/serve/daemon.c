@@ -250,7 +250,7 @@ static void __attribute__((noreturn)) abandon(struct daemon *daemon, size_t moun
 	if (result == 0)
 		result = mounts_lost(daemon->mounts, NULL);
 	leave_for_good(daemon);
-	unlinkat(store_dir_fd(daemon->store), DAEMON_SOCKET, 0);
+	control_remove_socket(daemon->control);
 	log_line(daemon->log, result < 0 ? "error" : "warning", "left", "pid=%d mounts_in_use=%zu sync=%s", (int)getpid(), mounts,
 	         result < 0 ? error_text(result) : "done");
 	_exit(has_left(daemon, result < 0));
