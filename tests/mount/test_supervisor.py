@@ -178,6 +178,10 @@ def test_without_its_supervisor_a_daemon_goes_on_alone(supervised, store):
         handle.write("content")
     procs.poll(lambda: log_count(store, "alone"), 30, "the daemon says that it is alone")
     assert procs.read(supervised + "/file") == b"content"
+    assert [row["supervised"] for row in json.loads(store.ok("-s", store.path, "status", "--json"))["mounts"]] == [False]
+    os.mkdir(store.area + "/second")
+    refused = store.run("mount", "-o", "ro,supervise", store.path, store.area + "/second")
+    assert refused.code == program.UNSUPPORTED and "its supervisor has gone" in refused.err, refused
     os.kill(store.pid, signal.SIGKILL)
     store.ended(-signal.SIGKILL)
     with pytest.raises(OSError):

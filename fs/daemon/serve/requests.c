@@ -62,6 +62,8 @@ static int mount_start_op(struct requests *requests, struct control_call *call, 
 	int result = check_same_place(call, err);
 
 	if (result == 0)
+		result = restart_check_supervised(requests, call->args, err);
+	if (result == 0)
 		result = mounts_start(requests->mounts, call->args, ret_result, err);
 	if (result == 0 && op_arg_bool(call->args, "wait")) {
 		control_waits(call);

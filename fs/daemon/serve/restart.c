@@ -62,6 +62,15 @@ static int check_possible(const struct requests *requests, const struct control_
 	return 0;
 }
 
+int restart_check_supervised(const struct requests *requests, const json_t *args, struct error *err)
+{
+	if (!op_arg_bool(args, "supervise") || (requests->keeper && keeper_lives(requests->keeper)))
+		return 0;
+	error_set(err, -EOPNOTSUPP, "the daemon of this store, process %d, has no supervisor (%s)", (int)getpid(), why_unsupervised(requests));
+	error_hint(err, "leave supervise out, or unmount the store everywhere before");
+	return -EOPNOTSUPP;
+}
+
 int restart_op(struct requests *requests, struct control_call *call, json_t **ret_result, struct error *err)
 {
 	int result = check_possible(requests, call, err);

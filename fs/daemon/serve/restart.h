@@ -17,6 +17,8 @@
  * waits for an operation, which would be broken off; errors of committing. Then the daemon goes on.
  */
 WARN_UNUSED int restart_op(struct requests *requests, struct control_call *call, json_t **ret_result, struct error *err);
+/* -EOPNOTSUPP: a mount that is to have a supervisor, by its arguments, would have none. */
+WARN_UNUSED int restart_check_supervised(const struct requests *requests, const json_t *args, struct error *err);
 void restart_status(const struct requests *requests, json_t *status); /* adds {supervised, supervisor, crashes, restarts, fell_back} */
 
 /* By the main thread, when `restart` of the requests is set. */

@@ -398,7 +398,7 @@ void mount_get_status(struct mount *mount, struct mount_status *ret_status)
 		.protocol_minor = info.protocol_minor,
 		.killpriv_v2 = info.killpriv_v2,
 		.io_uring = info.rings,
-		.supervised = mount->kept_fd >= 0,
+		.supervised = mount->kept_fd >= 0 && keeper_lives(mount->group->keeper),
 		.no_open = mount->read_only,
 		.read_ahead_kb = mount->read_ahead_kb,
 	};
