@@ -9,6 +9,7 @@
 #include "fs/cli/cmd_backup_mount.h"
 #include "fs/cli/command.h"
 #include "fs/cli/exit.h"
+#include "fs/cli/mount_lease.h"
 #include "fs/cli/mount_options.h"
 #include "fs/cli/remotes.h"
 #include "fs/cli/run.h"
@@ -30,6 +31,7 @@ struct request {
 	char *shown;      /* the source as the user gave it */
 	json_t *args;     /* of mount.start */
 	struct store_options store_options;
+	struct mount_lease lease;
 	bool foreground;
 };
 
@@ -39,6 +41,7 @@ static void request_clear(struct request *request)
 	free(request->mountpoint);
 	free(request->shown);
 	json_decref(request->args);
+	mount_lease_clear(&request->lease);
 }
 
 /* --- the source: STORE[:DATASET[@NAME]] --- */
@@ -371,7 +374,7 @@ static int go_on(const struct cli *cli, struct error *err)
 static int run_mount(struct cli *cli)
 {
 	CLEANUP(request_clear)
-	struct request request = {.args = json_object(), .foreground = cli_option(cli, "foreground") != NULL};
+	struct request request = {.args = json_object(), .foreground = cli_option(cli, "foreground") != NULL, .lease = MOUNT_LEASE_NONE};
 	struct superblock superblock;
 	struct error err = {0};
 	int result = go_on(cli, &err);
@@ -405,10 +408,14 @@ static int run_mount(struct cli *cli)
 		result = check_fuse(&err);
 	if (result == 0)
 		result = check_supervise(&request, &err);
+	if (result == 0)
+		result = mount_lease_prepare(cli, request.args, &request.lease, &err);
 	if (result == 0) {
 		json_object_set_new(request.args, "mountpoint", json_from_bytes(request.mountpoint));
 		result = join_or_start(&request, &err);
 	}
+	if (result == 0)
+		result = mount_lease_take(&request.lease, request.store, request.args, &err);
 	if (result < 0)
 		return exit_with(&err);
 	if (!request.foreground && !cli->quiet)
@@ -452,6 +459,9 @@ const struct command mount_commands[] = {
                     "                      of a snapshot is without io_uring\n"
                     "  timeout=SECONDS     how long who reads waits for a remote, then gets an error\n"
                     "                      (default 60)\n"
+                    "  lease=REMOTE[:NAME] be the writer of what the dataset is published as, as long\n"
+                    "                      as it is mounted; without the lease it is read-only (etcd)\n"
+                    "  lease_time=SECONDS  for so long after this machine was heard of last (60)\n"
                     "  follow              of a remote's dataset: move to each version that is published\n"
                     "  cache=DIRECTORY     of a remote: keep what is fetched there (./NAME)\n"
                     "  cache_size=SIZE     at most so much of it (default 10G)\n"

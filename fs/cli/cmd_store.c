@@ -4,6 +4,7 @@
 
 #include "fs/cli/command.h"
 #include "fs/cli/exit.h"
+#include "fs/cli/mount_lease.h"
 #include "fs/cli/owner.h"
 #include "fs/cli/remote_mount.h"
 #include "fs/cli/run.h"
@@ -380,6 +381,7 @@ static int run_status(struct cli *cli)
 			say("writing        has stopped: %s; unmount and mount again\n",
 			    json_string_value(json_object_get(status, "write_error")));
 		print_uncommitted(status);
+		mount_lease_print(status);
 		print_supervision(status);
 		print_given_up(status);
 		print_gc(status);

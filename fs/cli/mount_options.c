@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "fs/cli/units.h"
+#include "lib/backup/writer.h"
 #include "lib/browse/disk_cache.h"
 #include "lib/ops/json.h"
 
@@ -79,6 +80,18 @@ static int set_timeout(const char *value, json_t *args, struct error *err)
 	return 0;
 }
 
+static int set_lease_time(const char *value, json_t *args, struct error *err)
+{
+	char *end;
+	const unsigned long seconds = strtoul(value, &end, 10);
+
+	if (*value < '0' || *value > '9' || *end || seconds < WRITER_SECONDS_MIN || seconds > WRITER_SECONDS_MAX)
+		return error_set(err, -EINVAL, "mount option lease_time=%s: that is no number of seconds, %d to %d", value, WRITER_SECONDS_MIN,
+		                 WRITER_SECONDS_MAX);
+	json_object_set_new(args, MOUNT_LEASE_TIME, json_integer((json_int_t)seconds));
+	return 0;
+}
+
 static int set_cache_size(const char *option, const char *value, json_t *args, struct error *err)
 {
 	uint64_t bytes = 0;
@@ -140,6 +153,10 @@ static int parse_one(char *text, json_t *args, struct store_options *store_optio
 		return set_size(option, value, &store_options->write_buffer_bytes, err);
 	if (value && strcmp(option, "timeout") == 0)
 		return set_timeout(value, args, err);
+	if (value && *value && strcmp(option, MOUNT_LEASE) == 0)
+		return json_object_set_new(args, MOUNT_LEASE, json_from_bytes(value));
+	if (value && strcmp(option, MOUNT_LEASE_TIME) == 0)
+		return set_lease_time(value, args, err);
 	if (value && strcmp(option, "snapdir") == 0)
 		return set_snapdir(value, args, err);
 	if (!value && strcmp(option, "salvage") == 0) {

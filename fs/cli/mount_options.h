@@ -13,6 +13,9 @@
 #define MOUNT_CACHE_SIZE "cache_size"
 #define MOUNT_STALE_OK "stale_ok"
 #define MOUNT_FOLLOW "follow"
+/* Of datasets: as what they are published, "REMOTE[:NAME]", and the seconds of the lease (mount_lease.h). */
+#define MOUNT_LEASE "lease"
+#define MOUNT_LEASE_TIME "lease_time"
 
 /* -EINVAL: one of these was given, and is of no use with a store. */
 WARN_UNUSED int mount_options_check_store(const json_t *args, struct error *err);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/backup/leases.h"
 #include "lib/backup/writer.h"
 #include "lib/base/clock.h"
 #include "lib/base/fault.h"
@@ -191,9 +192,13 @@ static int check_name(struct publishing *publishing, struct error *err)
 static int become_writer(struct publishing *publishing, struct error *err)
 {
 	const struct publish_options *options = publishing->options;
-	const struct writer_options writer = {options->repository, options->as, publishing->by, options->lease_s};
-	int r = options->lease_s > 0 && options->dry_run ? 0 : writer_become(&writer, &publishing->writer, err);
+	const struct writer_options writer = {.repository = options->repository, .dataset = options->as, .by = publishing->by,
+	                                      .seconds = options->lease_s};
+	int r = options->leases ? leases_join(options->leases, options->dataset, options->repository, options->as, &publishing->result->term, err) : 0;
 
+	if (r != 0)
+		return MIN(r, 0);
+	r = options->lease_s > 0 && options->dry_run ? 0 : writer_become(&writer, &publishing->writer, err);
 	publishing->result->term = writer_term(publishing->writer);
 	return r;
 }

@@ -32,6 +32,7 @@ struct publish_options {
 	bool dry_run;
 	bool single_writer;            /* the place need not keep writers apart */
 	unsigned lease_s;              /* as its writer, with a lease of so many seconds (writer.h); 0: without */
+	struct leases *leases;         /* of what is mounted with one, whose term counts then (leases.h); NULL: nothing is */
 };
 
 struct publish_result {

@@ -15,11 +15,15 @@
 
 struct writer {
 	struct repository *repository;
-	uint64_t term, pause_ms;
+	uint64_t term, lease_ms;
+	void (*lost)(void *arg);
+	void *arg;
 	pthread_t thread;
-	pthread_mutex_t lock; /* guards `ends` */
+	pthread_mutex_t lock; /* guards what follows */
 	pthread_cond_t called;
-	bool ends;
+	bool ends, drops;
+	uint64_t until_ms; /* clock_boot_ms; etcd counts from later on */
+	char why[ERROR_TEXT_MAX]; /* it is lost; "": it is not. Set once */
 };
 
 /* --- who it is --- */
@@ -105,33 +109,102 @@ static int refuse(const struct writer_options *options, const struct objects_etc
 
 /* --- the lease --- */
 
-/* Whether it was renewed is seen when something is published. */
+/* Caller holds the lock. */
+static void note_lost(struct writer *writer, const char *why)
+{
+	if (!writer->why[0])
+		(void)snprintf(writer->why, sizeof(writer->why), "%s", why);
+}
+
+/* The same: when it is over, nobody asks for it any more, so that it does not begin anew after others were without. */
+static void check_time(struct writer *writer)
+{
+	if (clock_boot_ms() >= writer->until_ms)
+		note_lost(writer, "it has ended: this machine was paused, or etcd did not answer, for as long as the lease");
+}
+
+static void renew_once(struct writer *writer)
+{
+	struct objects *objects = writer->repository->objects;
+	const uint64_t began = clock_boot_ms();
+	struct error why = {0};
+	int r = objects_etcd_stay_writer(objects);
+
+	if (r == -EBUSY || r == -ENOENT)
+		(void)objects_failed(objects, r, "the lease was not renewed", &why);
+	pthread_mutex_lock(&writer->lock);
+	if (r == 0 && !writer->why[0])
+		writer->until_ms = began + writer->lease_ms;
+	else if (r == -EBUSY || r == -ENOENT)
+		note_lost(writer, why.text);
+	check_time(writer);
+	pthread_mutex_unlock(&writer->lock);
+}
+
+/* A third of the lease passes, or it is to end, or is lost. False: no more is to be asked. */
+static bool rest(struct writer *writer)
+{
+	const struct timespec until = clock_after_ms(writer->lease_ms / 3);
+	bool goes_on;
+
+	pthread_mutex_lock(&writer->lock);
+	while (!writer->ends && pthread_cond_clockwait(&writer->called, &writer->lock, CLOCK_MONOTONIC, &until) == 0)
+		;
+	check_time(writer);
+	goes_on = !writer->why[0] && !(writer->ends && writer->drops);
+	pthread_mutex_unlock(&writer->lock);
+	return goes_on;
+}
+
 static void *renew(void *arg)
 {
 	struct writer *writer = arg;
-	bool goes_on = true;
+	bool ends = false;
 
-	while (goes_on) {
-		const struct timespec until = clock_after_ms(writer->pause_ms);
-
+	while (!ends && rest(writer)) {
+		renew_once(writer);
 		pthread_mutex_lock(&writer->lock);
-		while (!writer->ends && pthread_cond_clockwait(&writer->called, &writer->lock, CLOCK_MONOTONIC, &until) == 0)
-			;
-		goes_on = !writer->ends;
+		ends = writer->ends;
 		pthread_mutex_unlock(&writer->lock);
-		(void)!objects_etcd_stay_writer(writer->repository->objects);
 	}
+	if (!ends && writer->lost && writer_lost(writer))
+		writer->lost(writer->arg);
 	return NULL;
 }
 
-static int start(const struct writer_options *options, uint64_t term, struct writer **ret_writer, struct error *err)
+const char *writer_lost(struct writer *writer)
+{
+	bool is;
+
+	pthread_mutex_lock(&writer->lock);
+	check_time(writer);
+	is = writer->why[0];
+	pthread_mutex_unlock(&writer->lock);
+	return is ? writer->why : NULL;
+}
+
+uint64_t writer_left_ms(struct writer *writer)
+{
+	const uint64_t now = clock_boot_ms();
+	uint64_t left;
+
+	pthread_mutex_lock(&writer->lock);
+	left = writer->until_ms > now && !writer->why[0] ? writer->until_ms - now : 0;
+	pthread_mutex_unlock(&writer->lock);
+	return left;
+}
+
+static int start(const struct writer_options *options, uint64_t term, uint64_t began, struct writer **ret_writer, struct error *err)
 {
 	struct writer *writer = xcalloc(1, sizeof(*writer));
 	int r;
 
 	writer->repository = options->repository;
 	writer->term = term;
-	writer->pause_ms = (uint64_t)options->seconds * 1000 / 3;
+	writer->lease_ms = (uint64_t)options->seconds * 1000;
+	writer->until_ms = began + writer->lease_ms;
+	writer->lost = options->lost;
+	writer->arg = options->arg;
 	pthread_mutex_init(&writer->lock, NULL);
 	pthread_cond_init(&writer->called, NULL);
 	r = -pthread_create(&writer->thread, NULL, renew, writer);
@@ -156,6 +229,7 @@ int writer_become(const struct writer_options *options, struct writer **ret_writ
 	AUTO_BUF note = BUF_INIT;
 	struct objects_etcd_holder other = {0};
 	struct objects_etcd_writer who = {.note = &note, .seconds = options->seconds, .is_own = is_own, .arg = (void *)options};
+	const uint64_t began = clock_boot_ms();
 	char name[HEAD_DATASET_TEXT];
 	uint64_t term = 0;
 	int r;
@@ -172,7 +246,7 @@ int writer_become(const struct writer_options *options, struct writer **ret_writ
 	else if (r < 0)
 		r = objects_failed(objects, r, "it cannot be found out who may publish", err);
 	buf_clear(&other.note);
-	return r == 0 && options->seconds > 0 ? start(options, term, ret_writer, err) : r;
+	return r == 0 && options->seconds > 0 ? start(options, term, began, ret_writer, err) : r;
 }
 
 uint64_t writer_term(const struct writer *writer)
@@ -180,19 +254,43 @@ uint64_t writer_term(const struct writer *writer)
 	return writer ? writer->term : 0;
 }
 
-/* The lease is renewed once more. */
-void writer_end(struct writer *writer)
+int writer_join(struct repository *repository, const char *dataset, struct writer *writer, struct error *err)
+{
+	struct objects_etcd_term term = {0};
+	char name[HEAD_DATASET_TEXT];
+	int r;
+
+	head_dataset_text(repository, dataset, name);
+	objects_etcd_get_term(writer->repository->objects, &term);
+	r = objects_etcd_join_term(repository->objects, name, &term);
+	buf_clear(&term.value);
+	return r < 0 ? objects_failed(repository->objects, r, "it cannot be found out who may publish", err) : 0;
+}
+
+static void end(struct writer *writer, bool drops)
 {
 	if (!writer)
 		return;
 	pthread_mutex_lock(&writer->lock);
 	writer->ends = true;
+	writer->drops = drops;
 	pthread_cond_signal(&writer->called);
 	pthread_mutex_unlock(&writer->lock);
 	pthread_join(writer->thread, NULL);
 	pthread_cond_destroy(&writer->called);
 	pthread_mutex_destroy(&writer->lock);
 	free(writer);
+}
+
+/* The lease is renewed once more. */
+void writer_end(struct writer *writer)
+{
+	end(writer, false);
+}
+
+void writer_drop(struct writer *writer)
+{
+	end(writer, true);
 }
 
 /* --- giving it up --- */

@@ -9,7 +9,7 @@
 #include "lib/base/shell.h"
 #include "lib/history/restore_parts.h"
 #include "lib/store/catalog.h"
-#include "lib/store/replica.h"
+#include "lib/store/leaseless.h"
 #include "lib/store/uncommitted.h"
 #include "lib/store/unknown.h"
 
@@ -125,7 +125,7 @@ static int open_views(struct store *store, const char *dataset, const char *snap
 		return unknown_or_failed(store, dataset, NULL, result, err);
 	if (view_is_locked(restore->head)) {
 		store_view_put(store, restore->head);
-		return replica_refuse(dataset, err);
+		return dataset_refuse_locked(store, dataset, err);
 	}
 	result = store_snapshot(store, dataset, snapshot, &restore->snapshot);
 	if (result < 0) {

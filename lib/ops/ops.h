@@ -24,6 +24,8 @@ enum op_role {
 	OP_OWNER,  /* change it: root, and who owns the store */
 };
 
+struct leases; /* lib/backup/leases.h */
+
 struct op_context {
 	struct store *store;
 	enum op_role role;
@@ -49,6 +51,7 @@ struct op_context {
 	/* Whether a device is a mount of this store; NULL: there are no mounts. */
 	bool (*is_own_mount)(void *arg, dev_t device);
 	void *is_own_mount_arg;
+	struct leases *leases; /* of what is mounted with one; NULL: there are no mounts */
 };
 
 struct op {

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "lib/backup/leases.h"
 #include "lib/backup/publish.h"
 #include "lib/backup/writer.h"
 #include "lib/base/clock.h"
@@ -64,6 +65,7 @@ static int publish_op(struct op_context *context, const json_t *args, json_t **r
 {
 	struct op_problems problems = {.context = context, .list = json_array()};
 	struct publish_options options = {.transfer = op_problems_options(&problems), .place = op_arg_string_or(args, "place", "the repository"),
+	                                  .leases = context->leases,
 	                                  .force = op_arg_bool(args, "force"), .dry_run = op_arg_bool(args, "dry_run"),
 	                                  .single_writer = op_arg_bool(args, "single_writer"),
 	                                  .lease_s = (unsigned)MIN(MAX(op_arg_int(args, "lease", 0), 0), WRITER_SECONDS_MAX)};
@@ -96,6 +98,47 @@ static int publish_op(struct op_context *context, const json_t *args, json_t **r
 }
 
 /*
+ * publish.lease: {dataset, as, seconds?, password, place} and a descriptor -> {dataset, as, term}: of a dataset that is mounted with a lease, which it is
+ * given. The repository stays open.
+ */
+static int lease_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
+{
+	struct op_context own = *context;
+	struct lease_wish wish = {.place = op_arg_string_or(args, "place", "the repository"),
+	                          .seconds = (unsigned)MIN(MAX(op_arg_int(args, "seconds", LEASE_SECONDS), WRITER_SECONDS_MIN), WRITER_SECONDS_MAX)};
+	uint64_t term = 0;
+	int r = op_arg_string(args, "dataset", &wish.dataset, err);
+
+	own.net_bytes = NULL; /* it goes with the request */
+	if (r == 0)
+		r = op_arg_string(args, "as", &wish.as, err);
+	if (r == 0 && !context->leases)
+		r = error_set(err, -EINVAL, "\"%s\" is not mounted with a lease", wish.dataset);
+	if (r == 0)
+		r = op_repository_open(&own, args, &wish.repository, err);
+	if (r < 0)
+		return r;
+	wish.repository->waits = NULL;
+	r = leases_take(context->leases, &wish, &term, err);
+	if (r == 0)
+		*ret_result = json_pack("{s:o, s:o, s:I}", "dataset", json_from_bytes(wish.dataset), "as", json_from_bytes(wish.as), "term", (json_int_t)term);
+	return r;
+}
+
+/* Whoever gives up what a mount goes by would make it read-only. */
+static int check_not_mounted(struct op_context *context, const char *dataset, struct repository *repository, const char *as, struct error *err)
+{
+	struct error ignored = {0};
+	uint64_t term;
+
+	if (!context->leases || leases_join(context->leases, dataset, repository, as, &term, &ignored) != 1)
+		return 0;
+	(void)error_set(err, -EBUSY, "\"%s\" is mounted as the writer of \"%s\"", dataset, as);
+	error_hint(err, "corpusfs umount gives the lease up; --force takes it away from the mount, which is read-only then");
+	return -EBUSY;
+}
+
+/*
  * publish.release: {dataset, as?: what it is called there, force?: whoever has it, password, place} and a descriptor -> {dataset: what it is called
  * there, released: false: nobody was its writer}
  */
@@ -115,7 +158,9 @@ static int release_op(struct op_context *context, const json_t *args, json_t **r
 	if (r == 0) {
 		by = backup_dataset_id(context->store, info.id);
 		options = (struct writer_options){.repository = repository, .dataset = op_arg_string_or(args, "as", dataset), .by = by};
-		r = writer_release(&options, op_arg_bool(args, "force"), err);
+		r = op_arg_bool(args, "force") ? 0 : check_not_mounted(context, dataset, repository, options.dataset, err);
+		if (r == 0)
+			r = writer_release(&options, op_arg_bool(args, "force"), err);
 	}
 	if (r >= 0)
 		*ret_result = json_pack("{s:o, s:b}", "dataset", json_from_bytes(options.dataset), "released", r);
@@ -226,6 +271,7 @@ static int versions_op(struct op_context *context, const json_t *args, json_t **
 
 const struct op publish_ops[] = {
 	{"publish", "publish a dataset in a repository", OP_OWNER, "between", publish_op},
+	{"publish.lease", "give a dataset that is mounted the lease of its writer", OP_OWNER, NULL, lease_op},
 	{"publish.release", "give up the lease of a published dataset's writer", OP_OWNER, NULL, release_op},
 	{"remote.versions", "what was published in a repository", OP_READER, "versions", versions_op},
 	{NULL},

@@ -37,6 +37,11 @@ int etcd_open(const struct etcd_options *options, struct etcd **ret_etcd, struct
 	return 0;
 }
 
+void etcd_set_patience(struct etcd *etcd, uint64_t ms)
+{
+	etcd->patience_ms = ms;
+}
+
 void etcd_close(struct etcd *etcd)
 {
 	if (!etcd)

@@ -38,6 +38,7 @@ struct etcd_options {
 
 WARN_UNUSED int etcd_open(const struct etcd_options *options, struct etcd **ret_etcd, struct error *err);
 void etcd_close(struct etcd *etcd); /* NULL is fine */
+void etcd_set_patience(struct etcd *etcd, uint64_t ms); /* another one from then on */
 
 /* -ENOENT: there is no such key, also with stale_ok. */
 WARN_UNUSED int etcd_get(struct etcd *etcd, const char *key, struct buf *ret_value, struct error *err);

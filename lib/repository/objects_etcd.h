@@ -65,8 +65,18 @@ struct objects_etcd_holder {
  */
 WARN_UNUSED int objects_etcd_become_writer(struct objects *objects, const char *name, const struct objects_etcd_writer *who, uint64_t *ret_term,
 					   struct objects_etcd_holder *ret_other);
-/* The lease is good for as long again. -ENOENT: it has ended. */
+/* The lease is good for as long again. -ENOENT: it has ended. -EBUSY: the term is over. */
 WARN_UNUSED int objects_etcd_stay_writer(struct objects *objects);
+/* A term that was given, as its key has it. */
+struct objects_etcd_term {
+	uint64_t number; /* 0: none */
+	struct buf value;
+};
+/* The one in which this puts heads. ret_term is the caller's. */
+void objects_etcd_get_term(struct objects *objects, struct objects_etcd_term *ret_term);
+/* Puts heads of the dataset in a term that was given to another one of the same process. -EBUSY: it is over. */
+WARN_UNUSED int objects_etcd_join_term(struct objects *objects, const char *name, const struct objects_etcd_term *term);
+void objects_etcd_set_patience(struct objects *objects, uint64_t ms); /* with etcd that does not answer */
 /* From then on nobody is the writer: 1; nobody was: 0; -EBUSY: another one is, who is in ret_other. */
 WARN_UNUSED int objects_etcd_end_writer(struct objects *objects, const char *name, const struct objects_etcd_writer *who,
 					struct objects_etcd_holder *ret_other);

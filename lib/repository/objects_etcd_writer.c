@@ -209,15 +209,70 @@ int objects_etcd_become_writer(struct objects *objects, const char *name, const 
 	return r;
 }
 
+/* Whether it is the one in which this puts heads. -EBUSY: it is over. */
+static int check_term(struct objects_etcd *own)
+{
+	struct objects_etcd_right right;
+	char none[ETCD_LEASE_TEXT];
+	AUTO_BUF there = BUF_INIT;
+	bool has;
+	int r;
+
+	objects_etcd_may_write(own, own->writer.dataset, &right);
+	r = get(own, right.key, &there, none, &has);
+	if (r == 0 && (!has || bytes_compare(there.data, there.len, own->writer.term.data, own->writer.term.len) != 0))
+		r = objects_etcd_not_writer(own, &right);
+	free(right.key);
+	return r;
+}
+
 int objects_etcd_stay_writer(struct objects *objects)
 {
 	struct objects_etcd *own = (struct objects_etcd *)objects;
 	int r;
 
 	pthread_mutex_lock(&own->lock);
-	r = own->writer.dataset[0] ? etcd_lease_renew(own->etcd, own->writer.lease, NULL) : -ENOENT;
+	own->why = (struct error){0};
+	r = own->writer.dataset[0] ? etcd_lease_renew(own->etcd, own->writer.lease, &own->why) : -ENOENT;
+	if (r == 0)
+		r = check_term(own);
 	pthread_mutex_unlock(&own->lock);
 	return r;
+}
+
+void objects_etcd_get_term(struct objects *objects, struct objects_etcd_term *ret_term)
+{
+	struct objects_etcd *own = (struct objects_etcd *)objects;
+
+	pthread_mutex_lock(&own->lock);
+	ret_term->number = own->writer.dataset[0] ? own->writer.number : 0;
+	buf_reset(&ret_term->value);
+	buf_add(&ret_term->value, own->writer.term.data, own->writer.term.len);
+	pthread_mutex_unlock(&own->lock);
+}
+
+int objects_etcd_join_term(struct objects *objects, const char *name, const struct objects_etcd_term *term)
+{
+	struct objects_etcd *own = (struct objects_etcd *)objects;
+	int r = begin(own);
+
+	(void)snprintf(own->writer.dataset, sizeof(own->writer.dataset), "%.*s", DATASET_LEN, name);
+	own->writer.number = term->number;
+	buf_reset(&own->writer.term);
+	buf_add(&own->writer.term, term->value.data, term->value.len);
+	if (r == 0)
+		r = check_term(own);
+	pthread_mutex_unlock(&own->lock);
+	return r;
+}
+
+void objects_etcd_set_patience(struct objects *objects, uint64_t ms)
+{
+	struct objects_etcd *own = (struct objects_etcd *)objects;
+
+	pthread_mutex_lock(&own->lock);
+	etcd_set_patience(own->etcd, ms);
+	pthread_mutex_unlock(&own->lock);
 }
 
 /* 1: nobody is the writer any more; 0: nobody was. */

@@ -49,11 +49,18 @@ struct dataset {
 	struct lineage_view place; /* of the head */
 	uint64_t shared;           /* lineage_shared() as the head's view knows it */
 	bool replica;              /* only streams change it (replica.h) */
+	bool leaseless;            /* nobody changes it (leaseless.h) */
 	bool blocked;
 	struct dataset *prev, *next; /* in family->heads */
 	UT_hash_handle by_name, by_id;
 	UT_hash_handle by_head; /* the head's view number */
 };
+
+/* Whether changes of its head are refused. Caller holds catalog_lock or change_lock. */
+static inline bool dataset_is_locked(const struct dataset *dataset)
+{
+	return dataset->replica || dataset->leaseless;
+}
 
 /* What lives of a family. It goes with the last view. */
 struct family_views {
@@ -188,6 +195,14 @@ void catalog_note_buried(struct store *store, uint32_t family, uint32_t view, co
 		int fault_ = fault_point(name); \
 		(void)fault_;                   \
 	} while (0)
+
+/* --- head_lock.c --- */
+/*
+ * Freezes the head with all that was accepted, has `change` note why it is locked, or not any more, and locks or unlocks it. It fails as the hooks'
+ * freeze does, with `lost`. Caller holds change_lock.
+ */
+typedef int (*head_change_fn)(struct store *store, struct dataset *dataset, bool on);
+WARN_UNUSED int head_change_lock(struct store *store, struct dataset *dataset, head_change_fn change, bool on, struct error *lost);
 
 /* --- views.c --- */
 /* The dataset's head, referenced. Caller holds no lock, or change_lock. */

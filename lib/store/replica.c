@@ -10,7 +10,6 @@
 #include "lib/store/catalog.h"
 #include "lib/store/uncommitted.h"
 #include "lib/store/unknown.h"
-#include "lib/tree/freeze/freeze.h"
 #include "lib/tree/records/touched.h"
 
 #define ID_TEXT "corpusfs-snapshot"
@@ -194,44 +193,18 @@ static int write_replica(struct store *store, struct dataset *dataset, bool is_r
 	return 0;
 }
 
-static int set_of_head(struct store *store, struct dataset *dataset, bool is_replica)
-{
-	struct freeze *freeze;
-	struct view *head;
-	int result = views_head(store, dataset, &head);
-
-	if (result < 0)
-		return result;
-	result = freeze_begin_held(&head, 1, &freeze);
-	if (result == 0) {
-		result = write_replica(store, dataset, is_replica);
-		if (result == 0)
-			view_set_locked(head, is_replica);
-		freeze_end(freeze);
-	}
-	store_view_put(store, head);
-	return result;
-}
-
 static int set_locked(struct store *store, const char *name, bool is_replica, struct error *err)
 {
-	struct store_hooks hooks = store_get_hooks(store);
 	struct dataset *dataset = catalog_dataset(store, name);
 	const uint32_t view = dataset ? dataset->record.view : 0;
 	struct error lost = {0};
-	int result = 0;
+	int result;
 
 	if (!dataset)
 		return unknown_dataset(store, name, err);
 	if (dataset->replica == is_replica)
 		return 0;
-	if (hooks.freeze)
-		result = hooks.freeze(hooks.arg, &view, 1, &lost);
-	if (result == 0) {
-		result = set_of_head(store, dataset, is_replica);
-		if (hooks.thaw)
-			hooks.thaw(hooks.arg, &view, 1);
-	}
+	result = head_change_lock(store, dataset, write_replica, is_replica, &lost);
 	if (result < 0) {
 		error_set(err, result, "cannot %s dataset \"%s\"", is_replica ? "demote" : "promote", name);
 		(void)uncommitted_explain_freeze(store, &view, 1, &lost, err);

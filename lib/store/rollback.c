@@ -8,6 +8,7 @@
 #include "lib/base/fault.h"
 #include "lib/base/shell.h"
 #include "lib/store/catalog.h"
+#include "lib/store/leaseless.h"
 #include "lib/store/replica.h"
 #include "lib/store/uncommitted.h"
 #include "lib/tree/freeze/freeze.h"
@@ -170,8 +171,8 @@ static int rollback_locked(struct store *store, const char *dataset_name, const 
 	if (result < 0)
 		return result;
 	rollback->dataset = rollback->target->dataset;
-	if (rollback->dataset->replica && !rollback->demotes)
-		return replica_refuse(dataset_name, err);
+	if (dataset_is_locked(rollback->dataset) && !rollback->demotes)
+		return dataset_refuse_locked(store, dataset_name, err);
 	rollback->old_view = rollback->dataset->record.view;
 	if (rollback->guard)
 		choose_guard_name(rollback);

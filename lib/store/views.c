@@ -82,7 +82,7 @@ static int open_head(struct store *store, struct dataset *dataset, struct open_v
 		.epoch = record->epoch,
 		.level = record->level,
 		.quota = record->quota,
-		.locked = dataset->replica || store->read_only, /* nothing is accepted that can never be committed */
+		.locked = dataset_is_locked(dataset) || store->read_only, /* nothing is accepted that can never be committed */
 		.line = &record->line,
 		.shared = &shared,
 	};

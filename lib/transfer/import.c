@@ -8,7 +8,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/store/datasets.h"
-#include "lib/store/replica.h"
+#include "lib/store/leaseless.h"
 #include "lib/store/uncommitted.h"
 #include "lib/transfer/import_parts.h"
 
@@ -26,7 +26,7 @@ static int open_dataset(struct import *import, struct error *err)
 			r = store_head(import->store, options->dataset, &import->view);
 	}
 	if (r == 0 && view_is_locked(import->view))
-		return replica_refuse(options->dataset, err);
+		return dataset_refuse_locked(import->store, options->dataset, err);
 	return r < 0 ? error_default(err, r, "dataset \"%s\"", options->dataset) : 0;
 }
 

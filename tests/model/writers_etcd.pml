@@ -1,13 +1,13 @@
 /*
  * Who may write a dataset, where heads are in etcd (lib/repository/objects_etcd_writer.c), for spin. Each of MACHINES becomes the writer ROUNDS times, and
  * publishes one version as such, while its lease may end at any time, and messages to etcd and their answers are lost or come late; and each may pause
- * for any time or die between any two steps. It gets a term that nobody had before, also if it was the writer already. Once, somebody takes the lease
- * away from whoever has it, be it the writer himself, who gives it up.
+ * for any time or die between any two steps. It gets a term that nobody had before, also if it was the writer already; or it publishes again in the term
+ * that it has, as from a mount with a lease. Once, somebody takes the lease away from whoever has it, be it the writer himself, who gives it up.
  *
  *   no version comes from who is the writer no more       asserted in apply()
  *   nor from who has given it up, or lost it by force     asserted in apply()
  *   who is the writer still is overtaken by nobody,
- *   himself of earlier included                           asserted where he is refused
+ *   himself of an earlier term included                   asserted where he is refused
  *
  * A version is named by its value in etcd, which no other has: 1 + machine * ROUNDS + round. 0: none.
  * With -DNO_TERM the transaction does not compare the term, with -DKEEP_TERM who is the writer already keeps his, with -DKEEP_RELEASED no term begins when
@@ -73,14 +73,17 @@ end:	atomic {
 proctype machine(byte me)
 {
 	byte version, before, mine, round;
+	bool goes_on;
 
 	do
 	:: round == ROUNDS -> break
 	:: else ->
 		version = 1 + me * ROUNDS + round;
 		round++;
-		/* one transaction */
+		goes_on = false;
+		/* one transaction, or none */
 		if
+		:: mine != 0 -> goes_on = true
 		:: atomic { writer == 0 -> writer = 1 + me; term++; mine = term }
 		:: atomic {
 			writer == 1 + me ->
@@ -104,7 +107,8 @@ again:
 			apply(version, before, mine);
 			if
 			:: was_key[version]
-			:: else -> assert(term != mine)
+			/* what it has sent before in this term may have come just then: it has that still, and comes from it the next time */
+			:: else -> assert(term != mine || (goes_on && was_key[version - 1]))
 			fi
 		   }
 		fi;

@@ -84,6 +84,23 @@ def test_life_in_s3(remotes, elsewhere, s3, source, area):
         assert "testsecret" not in text
 
 
+@pytest.mark.timeout(240)
+def test_who_was_paused_in_s3_while_another_one_published_does_not(remotes, elsewhere, s3, area):
+    """A conditional write decides: no clock, and nobody who remembers."""
+    remotes.add("base", s3.url("some/where"), "--credentials-file",
+                remotes.write("credentials", "aws_access_key_id = testkey\naws_secret_access_key = testsecret\n"))
+    remotes.publish("d", "--init")
+    elsewhere.run("restore", "base:d", "d")
+    change(elsewhere, "d", "theirs")
+    change(remotes, "d", "ours")
+    with remotes.store.stopped_at("head-before-put", "-s", remotes.store.path, "publish", "d", "base", env=remotes.env) as paused:
+        elsewhere.publish("d")
+    assert paused.code == program.EXISTS and "was published meanwhile" in paused.err, paused.err
+    assert [(row["number"], row["head"]) for row in remotes.versions()] == [(1, False), (2, True)]
+    mounted(elsewhere, "base:d", area + "/point", lambda point: os.stat(point + "/theirs"))
+    restic_check(s3.url("some/where"), area + "/cache")
+
+
 @pytest.mark.timeout(120)
 def test_of_several_at_once_one_publishes(remotes, base, area):
     at_once(remotes, base, area, "fresh")

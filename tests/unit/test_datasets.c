@@ -4,6 +4,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "lib/store/leaseless.h"
+#include "lib/store/replica.h"
 #include "tests/unit/dataset_store.h"
 
 static void names_are_checked(void **state)
@@ -110,12 +112,65 @@ static void destroyed_only_when_allowed(void **state)
 	place_clear(&place);
 }
 
+static int write_to(struct store *store, const char *name)
+{
+	struct view *view = open_head(store, "a");
+	struct create create = {.mode = S_IFREG | 0644};
+	struct attr attr;
+	int result = view_create(view, ROOT_INO, name, &create, &attr, NULL);
+
+	store_view_put(store, view);
+	return result;
+}
+
+/* What was accepted before is there; and who may write it is asked for each reason on its own. */
+static void without_a_lease_nothing_is_changed(void **state)
+{
+	const struct snapshot_name wanted = {.dataset = "a", .name = "one"};
+	const struct file file = {.exists = true, .len = 4, .data = (uint8_t *)"text"};
+	struct place place;
+	struct error err = {0};
+	struct dataset_info info;
+	struct view *view;
+
+	place_init(&place);
+	assert_int_equal(dataset_create(place.store, "a", 0755, 0, 0, 0, &err), 0);
+	assert_int_equal(dataset_get(place.store, "a", &info), 0);
+	view = open_head(place.store, "a");
+	write_file(view, ROOT_INO, "file", 0, "text", 4);
+	store_view_put(place.store, view);
+	assert_int_equal(dataset_set_leaseless(place.store, info.id + 1, true, &err), -ENOENT);
+	assert_int_equal(dataset_set_leaseless(place.store, info.id, true, &err), 0);
+	assert_int_equal(dataset_set_leaseless(place.store, info.id, true, &err), 0);
+	assert_int_equal(write_to(place.store, "new"), -EROFS);
+	assert_int_equal(snapshot_create(place.store, &wanted, 1, NULL, 0, &err), 0);
+	assert_int_equal(dataset_rollback(place.store, "a", "one", true, NULL, &err), -EROFS);
+	assert_non_null(strstr(err.text, "lease"));
+	/* a replica goes on being one */
+	assert_int_equal(dataset_set_replica(place.store, "a", true, &err), 0);
+	assert_int_equal(dataset_set_leaseless(place.store, info.id, false, &err), 0);
+	assert_int_equal(write_to(place.store, "new"), -EROFS);
+	assert_int_equal(dataset_set_leaseless(place.store, info.id, true, &err), 0);
+	assert_int_equal(dataset_set_replica(place.store, "a", false, &err), 0);
+	assert_int_equal(write_to(place.store, "new"), -EROFS);
+	assert_int_equal(dataset_set_leaseless(place.store, info.id, false, &err), 0);
+	assert_int_equal(write_to(place.store, "new"), 0);
+	assert_int_equal(dataset_set_leaseless(place.store, info.id, true, &err), 0);
+	place_reopen(&place);
+	assert_int_equal(write_to(place.store, "newer"), 0);
+	view = open_head(place.store, "a");
+	check_file(view, ROOT_INO, "file", &file);
+	store_view_put(place.store, view);
+	place_clear(&place);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(names_are_checked),
 		cmocka_unit_test(created_listed_renamed),
 		cmocka_unit_test(destroyed_only_when_allowed),
+		cmocka_unit_test(without_a_lease_nothing_is_changed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

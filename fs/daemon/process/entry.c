@@ -67,6 +67,11 @@ const char *entry_first_shown(struct entry *entry)
 	return mount_shows_at(entry->mount, entry->places->mountpoint) ? entry->places->mountpoint : NULL;
 }
 
+bool entry_has_lease(const struct entry *entry)
+{
+	return json_object_get(entry->places->args, "lease") != NULL;
+}
+
 bool entry_has_place(const struct entry *entry, const char *mountpoint)
 {
 	const struct place *place;

@@ -33,6 +33,7 @@ void entry_free(struct entry *entry);
 void entry_add_place(struct entry *entry, json_t *args); /* instead of one that it had there before */
 bool entry_shows_at(struct entry *entry, const char *mountpoint);
 const char *entry_first_shown(struct entry *entry); /* the place that was made first; NULL: it shows nowhere */
+bool entry_has_lease(const struct entry *entry); /* it was mounted with one */
 bool entry_has_place(const struct entry *entry, const char *mountpoint); /* whether it shows there still or not */
 
 /* What is needed to go on with it in another process is kept with its mount. -E2BIG */

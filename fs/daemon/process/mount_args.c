@@ -27,6 +27,8 @@ int mount_args_to_options(const json_t *args, struct mount_options *ret_options,
 		return error_set(err, -EINVAL, "the mountpoint is missing or not an absolute path");
 	if (options.snapshot && !options.dataset)
 		return error_set(err, -EINVAL, "a snapshot is named without its dataset");
+	if (json_object_get(args, "lease") && (!options.dataset || options.read_only || options.snapshot))
+		return error_set(err, -EINVAL, "a lease is of one dataset that is mounted to be written");
 	if (json_is_string(json_object_get(args, "extra")))
 		options.extra = json_string_value(json_object_get(args, "extra"));
 	if (json_is_string(json_object_get(args, "snapdir")))

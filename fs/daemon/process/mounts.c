@@ -7,6 +7,7 @@
 #include "fs/daemon/process/mount_args.h"
 #include "fs/daemon/process/mounts_inside.h"
 #include "fs/fuse/mount/mount.h"
+#include "lib/backup/leases.h"
 #include "lib/base/clock.h"
 #include "lib/base/fault.h"
 #include "lib/ops/json.h"
@@ -82,7 +83,8 @@ struct mounts *mounts_new(struct store *store, struct log *log, int event_fd, st
 	pthread_mutex_init(&mounts->lock, NULL);
 	pthread_cond_init(&mounts->change, NULL);
 	mounts->group = mount_group_new(store, &(struct mount_log){.line = group_log, .arg = mounts}, keeper);
-	if (!mounts->group) {
+	mounts->leases = leases_new(&(struct leases_options){.store = store, .is_wanted = mounts_want_lease, .log = mounts_log, .arg = mounts});
+	if (!mounts->group || !mounts->leases) {
 		mounts_free(mounts);
 		return NULL;
 	}
@@ -94,6 +96,7 @@ void mounts_free(struct mounts *mounts)
 {
 	if (!mounts)
 		return;
+	leases_free(mounts->leases);
 	mounts_reap(mounts);
 	mount_group_free(mounts->group);
 	pthread_cond_destroy(&mounts->change);
@@ -224,7 +227,7 @@ static int bind_entry(struct mounts *mounts, struct entry *entry, json_t *args, 
 {
 	const struct mount_options *has = mount_get_options(entry->mount);
 	AUTO_FREE char *dataset = mount_args_dataset_name(mounts->store, &entry->source, has->dataset);
-	AUTO_FREE char *missing = mount_args_missing(has, options, args);
+	AUTO_FREE char *missing = json_object_get(args, "lease") && !entry_has_lease(entry) ? xstrdup("a lease") : mount_args_missing(has, options, args);
 	const char *name = dataset ? dataset : "the store";
 	int result;
 
@@ -258,6 +261,9 @@ static int start_session(struct mounts *mounts, struct entry *entry, const struc
 	struct mount *mount = NULL;
 	int result = fault_point("mount-before-session");
 
+	/* the entry is in the list: so the lease is wanted */
+	if (result == 0 && entry_has_lease(entry))
+		result = leases_begin(mounts->leases, entry->source.dataset, NULL, err);
 	if (result == 0)
 		result = mount_start(mounts->group, options, &mount, err);
 	pthread_mutex_lock(&mounts->lock);
@@ -351,6 +357,7 @@ static int finish_stop(struct mounts *mounts, struct entry *entry, const char *m
 	const bool elsewhere = mount_shows_anywhere(entry->mount), ended = !elsewhere && ends(mounts, entry);
 	int result = ended ? mount_result(entry->mount) : store_sync(mounts->store);
 
+	leases_sweep(mounts->leases);
 	result = result < 0 ? result : lost;
 	pthread_mutex_lock(&mounts->lock);
 	*ret_stopped = (struct mounts_stopped){.last = ended && mounts->leaving,

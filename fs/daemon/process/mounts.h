@@ -10,6 +10,8 @@
  * all its places are unmounted and nothing is open in it. What was detached from all its places, with files open, is shown again in the
  * same way. A session that is about to end is waited for.
  *
+ * A dataset that is mounted with a lease is read-only until it has one (lib/backup/leases.h), which goes with the mount.
+ *
  * Threads: any, except mounts_new, mounts_reap and mounts_free, which are the main thread's.
  */
 #ifndef CORPUSFS_DAEMON_PROCESS_MOUNTS_H
@@ -23,6 +25,7 @@
 #include "lib/store/store.h"
 
 struct keeper;
+struct leases;
 struct mounts;
 
 /* `event_fd` is written to when the main thread should call mounts_reap. NULL: a thread could not be started. */
@@ -38,7 +41,8 @@ void mounts_free(struct mounts *mounts); /* after mounts_finished */
 WARN_UNUSED int mounts_resume(struct mounts *mounts, struct keeper *keeper, struct error *err);
 WARN_UNUSED int mounts_serve(struct mounts *mounts, struct error *err);
 
-/* args, with all names as bytes: {mountpoint, dataset?, snapshot?, read_only?, allow_other?, acl?, debug?, snapdir?, extra?} -> {mountpoint} */
+/* args, with all names as bytes: {mountpoint, dataset?, snapshot?, read_only?, allow_other?, acl?, debug?, snapdir?, extra?, lease?: a text} ->
+ * {mountpoint} */
 WARN_UNUSED int mounts_start(struct mounts *mounts, const json_t *args, json_t **ret_result, struct error *err);
 
 struct mounts_stopped {
@@ -55,6 +59,7 @@ void mounts_wait(struct mounts *mounts, const char *mountpoint, const atomic_boo
 
 /* Stops all lazily and lets no new one start; cuts off those with files open after a second; returns how many did not end even so. */
 size_t mounts_stop_all(struct mounts *mounts);
+struct leases *mounts_leases(struct mounts *mounts);
 json_t *mounts_list(struct mounts *mounts); /* all names as bytes: [{mountpoint, dataset, snapshot, read_only, ..., requests, open_files, ...}] */
 void mounts_settle(struct mounts *mounts); /* the mounts show what an operation has changed */
 WARN_UNUSED int mounts_flush(struct mounts *mounts); /* what the kernel holds of open files comes in */

@@ -17,6 +17,31 @@ json_t *mounts_list(struct mounts *mounts)
 	return list;
 }
 
+struct leases *mounts_leases(struct mounts *mounts)
+{
+	return mounts->leases;
+}
+
+bool mounts_want_lease(void *arg, uint32_t dataset)
+{
+	struct mounts *mounts = arg;
+	const struct entry *entry;
+	bool wants = false;
+
+	pthread_mutex_lock(&mounts->lock);
+	DL_FOREACH (mounts->entries, entry)
+		wants |= entry->source.dataset == dataset && entry_has_lease(entry);
+	pthread_mutex_unlock(&mounts->lock);
+	return wants;
+}
+
+void mounts_log(void *arg, const char *level, const char *text)
+{
+	const struct mounts *mounts = arg;
+
+	log_line(mounts->log, level, "lease", "text=\"%s\"", text);
+}
+
 bool mounts_has_device(struct mounts *mounts, dev_t device)
 {
 	return mount_group_has_device(mounts->group, device);

@@ -11,6 +11,7 @@ struct mounts {
 	struct store *store;
 	struct log *log;
 	struct mount_group *group;
+	struct leases *leases;
 	int event_fd;
 
 	pthread_mutex_t lock;  /* guards all below and all of each entry but what never changes */
@@ -21,5 +22,8 @@ struct mounts {
 	int result; /* of the first mount that has ended with one while leaving */
 	bool leaving;
 };
+
+bool mounts_want_lease(void *mounts, uint32_t dataset); /* for struct leases_options */
+void mounts_log(void *mounts, const char *level, const char *text);
 
 #endif

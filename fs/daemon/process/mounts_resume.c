@@ -8,6 +8,7 @@
 #include "fs/daemon/process/mount_args.h"
 #include "fs/daemon/process/mounts_inside.h"
 #include "fs/supervise/keeper.h"
+#include "lib/backup/leases.h"
 #include "lib/base/buf.h"
 #include "lib/ops/json.h"
 
@@ -134,6 +135,18 @@ static size_t get_all(struct mounts *mounts, struct entry ***ret_all)
 	return count;
 }
 
+/* What the lease needs went with the daemon before: nobody but who mounts knows how the place is opened. */
+static void begin_without_lease(struct mounts *mounts, const struct entry *entry)
+{
+	struct error err = {0};
+
+	if (leases_begin(mounts->leases, entry->source.dataset, "another daemon goes on with the mount", &err) < 0)
+		log_line(mounts->log, "error", "lease", "mountpoint=%s text=\"%s\"", entry->places->mountpoint, err.text);
+	else
+		log_line(mounts->log, "warning", "lease", "mountpoint=%s text=\"it is read-only, since another daemon goes on with it, without the lease\" "
+			 "hint=\"umount and mount take it anew\"", entry->places->mountpoint);
+}
+
 /* As soon as one is served it may end, and leaves the list. */
 int mounts_serve(struct mounts *mounts, struct error *err)
 {
@@ -145,6 +158,8 @@ int mounts_serve(struct mounts *mounts, struct error *err)
 		result = mount_serve(all[i]->mount, err);
 		if (result == 0)
 			log_line(mounts->log, "info", "resumed", "mountpoint=%s", all[i]->places->mountpoint);
+		if (result == 0 && entry_has_lease(all[i]))
+			begin_without_lease(mounts, all[i]);
 	}
 	pthread_mutex_lock(&mounts->lock);
 	for (size_t i = 0; i < count; i++)

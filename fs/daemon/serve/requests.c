@@ -9,8 +9,10 @@
 #include "fs/daemon/background/memory.h"
 #include "fs/daemon/serve/heritage.h"
 #include "fs/daemon/serve/restart.h"
+#include "lib/backup/leases.h"
 #include "lib/ops/json.h"
 #include "lib/ops/op_args.h"
+#include "lib/store/datasets.h"
 
 static bool is_own_mount(void *arg, dev_t device)
 {
@@ -33,7 +35,8 @@ static int run_op(struct requests *requests, struct control_call *call, json_t *
 	                             .cancelled = call->cancelled,
 	                             .fd = call->fd >= 0 ? &call->fd : NULL,
 	                             .is_own_mount = is_own_mount,
-	                             .is_own_mount_arg = requests->mounts};
+	                             .is_own_mount_arg = requests->mounts,
+	                             .leases = mounts_leases(requests->mounts)};
 	int result = op_run(&context, call->op, call->args, ret_result, err);
 
 	mounts_settle(requests->mounts);
@@ -146,6 +149,22 @@ static void memory_status(struct requests *requests, json_t *status)
 	json_object_set_new(status, "memory_bytes", json_integer((json_int_t)(memory_anonymous() + journal->bytes)));
 }
 
+/* With the names that the datasets have now. */
+static json_t *leases_status(struct requests *requests)
+{
+	json_t *rows = leases_list(mounts_leases(requests->mounts)), *row;
+	size_t i;
+
+	json_array_foreach(rows, i, row) {
+		struct dataset_info info;
+
+		if (dataset_get_by_id(requests->store, (uint32_t)json_integer_value(json_object_get(row, "dataset_id")), &info) == 0)
+			json_object_set_new(row, "dataset", json_from_bytes(info.name));
+		json_object_del(row, "dataset_id");
+	}
+	return rows;
+}
+
 static int status_op(struct requests *requests, struct control_call *call, json_t **ret_result, struct error *err)
 {
 	int result = run_op(requests, call, ret_result, err);
@@ -156,6 +175,7 @@ static int status_op(struct requests *requests, struct control_call *call, json_
 	memory_status(requests, *ret_result);
 	json_object_set_new(*ret_result, "version", json_string(CORPUSFS_VERSION));
 	restart_status(requests, *ret_result);
+	json_object_set_new(*ret_result, "leases", leases_status(requests));
 	json_object_set_new(*ret_result, "gc", jobs_status(requests->jobs));
 	return mount_list_op(requests, call, ret_result, err);
 }

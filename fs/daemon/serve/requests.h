@@ -7,7 +7,8 @@
  *   mount.list   {}; rows: the mounts
  *   mount.has    {connection: the number of a FUSE connection} -> {has: it is one of the mounts}
  *   store.sync   the kernel's pages first
- *   store.status also {pid, version, gc, supervised, memory: [{name, bytes, budget: 0 where there is none}], ...}, and the mounts as rows
+ *   store.status also {pid, version, gc, supervised, memory: [{name, bytes, budget: 0 where there is none}], leases: rows of leases_list
+ *                (lib/backup/leases.h) with the dataset's name, ...}, and the mounts as rows
  *   daemon.restart {heritage} -> {pid}; with a descriptor of the program: another daemon, which is that program, goes on with everything
  *   gc.run       pauses the daemon's own collector
  */

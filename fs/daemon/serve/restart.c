@@ -9,7 +9,7 @@
 #include "lib/ops/op_args.h"
 #include "lib/store/uncommitted.h"
 
-/* -EOPNOTSUPP: with one of the mounts no other could go on. */
+/* -EOPNOTSUPP: with one of the mounts no other could go on, or not as it is. */
 static int check_mounts(const struct requests *requests, struct error *err)
 {
 	json_t *mounts = mounts_list(requests->mounts), *row;
@@ -17,7 +17,15 @@ static int check_mounts(const struct requests *requests, struct error *err)
 	size_t i;
 
 	json_array_foreach (mounts, i, row) {
-		if (json_is_true(json_object_get(row, "supervised")) || result < 0)
+		if (result < 0)
+			break;
+		if (json_object_get(row, "lease")) {
+			result = error_set(err, -EOPNOTSUPP, "no other daemon would have the lease with which %s is mounted",
+			                   json_string_value(json_object_get(row, "mountpoint")));
+			error_hint(err, "unmount that one before");
+			continue;
+		}
+		if (json_is_true(json_object_get(row, "supervised")))
 			continue;
 		result = error_set(err, -EOPNOTSUPP, "no other daemon could go on with the mount at %s, whose requests come by io_uring",
 		                   json_string_value(json_object_get(row, "mountpoint")));

@@ -1,0 +1,434 @@
+#include "lib/backup/leases.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/backup/backup.h"
+#include "lib/backup/heads.h"
+#include "lib/base/clock.h"
+#include "lib/repository/objects_etcd.h"
+#include "lib/store/datasets.h"
+#include "lib/store/leaseless.h"
+
+#define LOOK_EVERY_MS 1000
+#define RENEW_PATIENCE_MS 5000 /* for etcd, of each time: who gives the lease up may wait for that */
+#define LEAVE_PATIENCE_MS 2000 /* for etcd, when a lease is given up: it ends by itself */
+
+enum state { LEASE_NONE, LEASE_HAD, LEASE_LOST };
+
+struct lease {
+	uint32_t dataset;
+	enum state state;
+	bool is_busy;   /* somebody does something about it, without the lock; he alone changes it */
+	bool is_locked; /* the dataset's head is */
+	bool is_told;   /* in the log */
+	char *name, *as, *place, *by; /* NULL before it was taken */
+	struct repository *repository;
+	struct writer *writer;
+	uint64_t term;
+	int64_t since_s;
+	char why[ERROR_TEXT_MAX];
+};
+
+struct leases {
+	struct leases_options options;
+	pthread_t thread;
+	pthread_mutex_t lock; /* guards what follows; taken before that of a writer */
+	pthread_cond_t changed;
+	ARRAY(struct lease *) all;
+	bool ends, has_news; /* the thread is to end, or to look now */
+};
+
+/* --- one lease --- */
+
+/* Caller holds the lock. NULL: there is none. */
+static struct lease *find(const struct leases *leases, uint32_t dataset)
+{
+	for (size_t i = 0; i < leases->all.count; i++)
+		if (leases->all.items[i]->dataset == dataset)
+			return leases->all.items[i];
+	return NULL;
+}
+
+/* The lease, which the caller alone changes then, when nobody else does. NULL: there is none. */
+static struct lease *claim(struct leases *leases, uint32_t dataset)
+{
+	struct lease *lease;
+
+	pthread_mutex_lock(&leases->lock);
+	while ((lease = find(leases, dataset)) && lease->is_busy)
+		pthread_cond_wait(&leases->changed, &leases->lock);
+	if (lease)
+		lease->is_busy = true;
+	pthread_mutex_unlock(&leases->lock);
+	return lease;
+}
+
+static void let_go(struct leases *leases, struct lease *lease)
+{
+	pthread_mutex_lock(&leases->lock);
+	lease->is_busy = false;
+	pthread_cond_broadcast(&leases->changed);
+	pthread_mutex_unlock(&leases->lock);
+}
+
+/* The thread looks at all of them now. */
+static void call_thread(struct leases *leases)
+{
+	pthread_mutex_lock(&leases->lock);
+	leases->has_news = true;
+	pthread_cond_broadcast(&leases->changed);
+	pthread_mutex_unlock(&leases->lock);
+}
+
+/* What it has of a place. */
+static void clear_place(struct leases *leases, struct lease *lease)
+{
+	struct writer *writer;
+	struct repository *repository;
+
+	pthread_mutex_lock(&leases->lock);
+	writer = steal_ptr(lease->writer);
+	repository = steal_ptr(lease->repository);
+	pthread_mutex_unlock(&leases->lock);
+	writer_drop(writer);
+	repository_close(repository);
+}
+
+static void lease_free(struct lease *lease)
+{
+	free(lease->name);
+	free(lease->as);
+	free(lease->place);
+	free(lease->by);
+	free(lease);
+}
+
+static void log_text(struct leases *leases, const char *level, const char *format, ...) PRINTF_LIKE(3, 4);
+static void log_text(struct leases *leases, const char *level, const char *format, ...)
+{
+	char text[ERROR_TEXT_MAX];
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	leases->options.log(leases->options.arg, level, text);
+}
+
+/* Who has claimed it makes the dataset read-only, or writable. */
+static int set_locked(struct leases *leases, struct lease *lease, bool is_locked, struct error *err)
+{
+	int r = dataset_set_leaseless(leases->options.store, lease->dataset, is_locked, err);
+
+	if (r == 0)
+		lease->is_locked = is_locked;
+	return r;
+}
+
+static void note_lost(struct leases *leases, struct lease *lease, const char *why)
+{
+	pthread_mutex_lock(&leases->lock);
+	lease->state = LEASE_LOST;
+	lease->since_s = clock_now().tv_sec;
+	(void)snprintf(lease->why, sizeof(lease->why), "%s", why);
+	pthread_mutex_unlock(&leases->lock);
+}
+
+/* --- what happens by itself --- */
+
+/* Lost: it is told once; the dataset is locked as soon as that can be done. */
+static void lose(struct leases *leases, struct lease *lease)
+{
+	struct error err = {0};
+
+	if (lease->state == LEASE_HAD)
+		note_lost(leases, lease, writer_lost(lease->writer));
+	if (!lease->is_locked && set_locked(leases, lease, true, &err) < 0)
+		log_text(leases, "error", "%s: %s; it is tried again", err.text, err.hint);
+	if (!lease->is_told)
+		log_text(leases, "error", "%s is read-only, since it is the writer of %s no more: %s; umount it and mount it again, then publish or restore",
+			 lease->name, lease->as, lease->why);
+	lease->is_told = true;
+	clear_place(leases, lease);
+}
+
+static void give_up(struct leases *leases, struct lease *lease)
+{
+	const struct writer_options options = {.repository = lease->repository, .dataset = lease->as, .by = lease->by};
+	struct error err = {0};
+
+	objects_etcd_set_patience(lease->repository->objects, LEAVE_PATIENCE_MS);
+	if (writer_release(&options, false, &err) < 0)
+		log_text(leases, "warning", "the lease of %s could not be given up, and ends by itself: %s", lease->as, err.text);
+	else
+		log_text(leases, "info", "the lease of %s is given up", lease->as);
+}
+
+/* The mount is gone. */
+static void end(struct leases *leases, struct lease *lease, bool unlocks)
+{
+	struct error err = {0};
+
+	if (lease->state == LEASE_HAD && !writer_lost(lease->writer))
+		give_up(leases, lease);
+	clear_place(leases, lease);
+	if (unlocks && set_locked(leases, lease, false, &err) < 0 && err.code != -ENOENT)
+		log_text(leases, "error", "%s", err.text);
+	pthread_mutex_lock(&leases->lock);
+	for (size_t i = 0; i < leases->all.count; i++)
+		if (leases->all.items[i] == lease) {
+			array_remove(&leases->all, i, 1);
+			break;
+		}
+	pthread_cond_broadcast(&leases->changed);
+	pthread_mutex_unlock(&leases->lock);
+	lease_free(lease);
+}
+
+/* Looks after one of them; if it is wanted still, unless all are looked at. */
+static void look_at(struct leases *leases, uint32_t dataset, bool all)
+{
+	const bool is_wanted = leases->options.is_wanted(leases->options.arg, dataset);
+	struct lease *lease = all || !is_wanted ? claim(leases, dataset) : NULL;
+
+	if (!lease)
+		return;
+	if (!leases->options.is_wanted(leases->options.arg, dataset)) {
+		end(leases, lease, true);
+		return;
+	}
+	if (lease->state == LEASE_LOST ? !lease->is_locked : lease->state == LEASE_HAD && writer_lost(lease->writer))
+		lose(leases, lease);
+	let_go(leases, lease);
+}
+
+/* At those that are there now. */
+static void look(struct leases *leases, bool all)
+{
+	ARRAY(uint32_t) datasets = {0};
+
+	pthread_mutex_lock(&leases->lock);
+	for (size_t i = 0; i < leases->all.count; i++)
+		array_add(&datasets, leases->all.items[i]->dataset);
+	pthread_mutex_unlock(&leases->lock);
+	for (size_t i = 0; i < datasets.count; i++)
+		look_at(leases, datasets.items[i], all);
+	array_clear(&datasets);
+}
+
+void leases_sweep(struct leases *leases)
+{
+	look(leases, false);
+}
+
+/* Until it is time to look again, which is when the first lease would end at the latest. Caller holds the lock. */
+static void wait(struct leases *leases)
+{
+	uint64_t ms = LOOK_EVERY_MS;
+	struct timespec until;
+
+	for (size_t i = 0; i < leases->all.count; i++)
+		if (leases->all.items[i]->writer)
+			ms = MIN(ms, writer_left_ms(leases->all.items[i]->writer) + 1);
+	until = clock_after_ms(ms);
+	while (!leases->ends && !leases->has_news) {
+		if (leases->all.count == 0)
+			pthread_cond_wait(&leases->changed, &leases->lock);
+		else if (pthread_cond_clockwait(&leases->changed, &leases->lock, CLOCK_MONOTONIC, &until) != 0)
+			return;
+	}
+}
+
+static void *watch(void *arg)
+{
+	struct leases *leases = arg;
+	bool ends = false;
+
+	while (!ends) {
+		pthread_mutex_lock(&leases->lock);
+		wait(leases);
+		leases->has_news = false;
+		ends = leases->ends;
+		pthread_mutex_unlock(&leases->lock);
+		if (!ends)
+			look(leases, true);
+	}
+	return NULL;
+}
+
+/* By the thread that renews it, which ends then. */
+static void told_lost(void *arg)
+{
+	call_thread(arg);
+}
+
+struct leases *leases_new(const struct leases_options *options)
+{
+	struct leases *leases = xcalloc(1, sizeof(*leases));
+
+	leases->options = *options;
+	pthread_mutex_init(&leases->lock, NULL);
+	pthread_cond_init(&leases->changed, NULL);
+	if (pthread_create(&leases->thread, NULL, watch, leases) != 0) {
+		free(leases);
+		return NULL;
+	}
+	return leases;
+}
+
+void leases_free(struct leases *leases)
+{
+	if (!leases)
+		return;
+	pthread_mutex_lock(&leases->lock);
+	leases->ends = true;
+	pthread_cond_broadcast(&leases->changed);
+	pthread_mutex_unlock(&leases->lock);
+	pthread_join(leases->thread, NULL);
+	while (leases->all.count > 0)
+		end(leases, leases->all.items[0], false);
+	array_clear(&leases->all);
+	pthread_cond_destroy(&leases->changed);
+	pthread_mutex_destroy(&leases->lock);
+	free(leases);
+}
+
+/* --- what is asked for --- */
+
+int leases_begin(struct leases *leases, uint32_t dataset, const char *why, struct error *err)
+{
+	struct lease *lease = claim(leases, dataset);
+	int r;
+
+	if (!lease) {
+		lease = xcalloc(1, sizeof(*lease));
+		*lease = (struct lease){.dataset = dataset, .is_busy = true, .since_s = clock_now().tv_sec};
+		(void)snprintf(lease->why, sizeof(lease->why), "%s", why ? why : "");
+		pthread_mutex_lock(&leases->lock);
+		array_add(&leases->all, lease);
+		pthread_mutex_unlock(&leases->lock);
+	}
+	r = lease->state == LEASE_HAD ? 0 : set_locked(leases, lease, true, err);
+	let_go(leases, lease);
+	call_thread(leases);
+	return r;
+}
+
+/* The lease is there. Who has claimed it takes it over. */
+static int have(struct leases *leases, struct lease *lease, const struct lease_wish *wish, struct writer *writer, struct error *err)
+{
+	int r = set_locked(leases, lease, false, err);
+
+	pthread_mutex_lock(&leases->lock);
+	free(lease->as);
+	free(lease->place);
+	lease->as = xstrdup(wish->as);
+	lease->place = xstrdup(wish->place);
+	lease->writer = writer;
+	lease->repository = wish->repository;
+	lease->term = writer_term(writer);
+	lease->state = LEASE_HAD;
+	lease->is_told = false;
+	lease->why[0] = '\0';
+	lease->since_s = clock_now().tv_sec;
+	pthread_mutex_unlock(&leases->lock);
+	return r;
+}
+
+/* Who has claimed it asks. */
+static int take(struct leases *leases, struct lease *lease, const struct lease_wish *wish, struct error *err)
+{
+	struct writer_options options = {.repository = wish->repository, .dataset = wish->as, .seconds = wish->seconds, .lost = told_lost, .arg = leases};
+	struct writer *writer = NULL;
+	int r;
+
+	free(lease->name);
+	free(lease->by);
+	lease->name = xstrdup(wish->dataset);
+	options.by = lease->by = backup_dataset_id(leases->options.store, lease->dataset);
+	clear_place(leases, lease);
+	r = writer_become(&options, &writer, err);
+	if (r < 0)
+		return r;
+	objects_etcd_set_patience(wish->repository->objects, MIN((uint64_t)RENEW_PATIENCE_MS, (uint64_t)wish->seconds * 1000 / 3));
+	return have(leases, lease, wish, writer, err);
+}
+
+static bool is_of(const struct lease *lease, const struct repository *repository, const char *as)
+{
+	return lease->state != LEASE_NONE && lease->as && strcmp(lease->as, as) == 0 && lease->repository && strcmp(lease->repository->id, repository->id) == 0;
+}
+
+int leases_take(struct leases *leases, const struct lease_wish *wish, uint64_t *ret_term, struct error *err)
+{
+	struct dataset_info info;
+	struct lease *lease = dataset_get(leases->options.store, wish->dataset, &info) == 0 ? claim(leases, info.id) : NULL;
+	bool is_taken = false;
+	int r = 0;
+
+	if (!lease) {
+		r = error_set(err, -EINVAL, "\"%s\" is not mounted with a lease", wish->dataset);
+	} else if (lease->state == LEASE_HAD && !writer_lost(lease->writer)) {
+		if (!is_of(lease, wish->repository, wish->as))
+			r = error_set(err, -EBUSY, "\"%s\" is mounted as the writer of %s in %s already", wish->dataset, lease->as, lease->place);
+	} else {
+		if (lease->state == LEASE_HAD)
+			lose(leases, lease);
+		r = take(leases, lease, wish, err);
+		is_taken = lease->repository == wish->repository;
+	}
+	if (r == 0)
+		*ret_term = lease->term;
+	if (!is_taken)
+		repository_close(wish->repository);
+	if (lease)
+		let_go(leases, lease);
+	call_thread(leases);
+	return r;
+}
+
+int leases_join(struct leases *leases, const char *dataset, struct repository *repository, const char *as, uint64_t *ret_term, struct error *err)
+{
+	struct dataset_info info;
+	struct lease *lease = dataset_get(leases->options.store, dataset, &info) == 0 ? claim(leases, info.id) : NULL;
+	int r = 0;
+
+	if (!lease)
+		return 0;
+	if (lease->state == LEASE_LOST || (lease->state == LEASE_HAD && writer_lost(lease->writer))) {
+		r = error_set(err, -EBUSY, "\"%s\" is mounted as the writer of %s, and is that no more: %s", dataset, lease->as ? lease->as : "another one",
+			      lease->state == LEASE_LOST ? lease->why : writer_lost(lease->writer));
+		error_hint(err, "umount it and mount it again");
+	} else if (is_of(lease, repository, as) && objects_etcd_place(repository->objects)) {
+		r = writer_join(repository, as, lease->writer, err);
+		*ret_term = lease->term;
+		r = r < 0 ? r : 1;
+	}
+	let_go(leases, lease);
+	return r;
+}
+
+json_t *leases_list(struct leases *leases)
+{
+	static const char *const states[] = {[LEASE_NONE] = "none", [LEASE_HAD] = "had", [LEASE_LOST] = "lost"};
+	json_t *rows = json_array();
+
+	pthread_mutex_lock(&leases->lock);
+	for (size_t i = 0; i < leases->all.count; i++) {
+		const struct lease *lease = leases->all.items[i];
+		json_t *row = json_pack("{s:I, s:s*, s:s*, s:s, s:I, s:s*}", "dataset_id", (json_int_t)lease->dataset, "as", lease->as, "place", lease->place,
+		                        "state", states[lease->state], "since", (json_int_t)lease->since_s, "why", lease->why[0] ? lease->why : NULL);
+
+		if (lease->term > 0)
+			json_object_set_new(row, "term", json_integer((json_int_t)lease->term));
+		if (lease->writer)
+			json_object_set_new(row, "left_s", json_integer((json_int_t)(writer_left_ms(lease->writer) / 1000)));
+		json_array_append_new(rows, row);
+	}
+	pthread_mutex_unlock(&leases->lock);
+	return rows;
+}
