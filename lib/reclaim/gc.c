@@ -294,13 +294,18 @@ static int collect(struct run *run)
 	return result;
 }
 
+/*
+ * A hold (lib/store/gc_hold.h) is of chunks, and pruning goes on: it takes nothing that a view sees, whatever of the damage list is lost. And it must:
+ * the hold ends only when nothing is damaged that an extent names, and what only destroyed views named goes by pruning. Nobody takes a hold while
+ * a store is open, so none comes behind this look.
+ */
 static int check_hold(struct store *store, struct error *err)
 {
 	const int hold = gc_hold_get(store->kv);
 
 	if (hold <= GC_FREE)
 		return hold < 0 ? error_set(err, hold, "whether content may be removed cannot be read: %s", error_text(hold)) : 0;
-	error_set(err, -EBUSY, "a repair has lost the list of damaged content, so nothing is removed until a scrub has found all content whole");
+	error_set(err, -EBUSY, "a repair has lost the list of damaged content, so no content is removed until a scrub has found all of it whole");
 	error_hint(err, "corpusfs scrub, and corpusfs damage says what it found");
 	return -EBUSY;
 }

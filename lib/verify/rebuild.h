@@ -6,7 +6,7 @@
  *                           epoch.
  *                      RB3  What no view sees is not lost: where versions are stored of epochs that are in no line, or snapshots whose
  *                           dataset is gone, a dataset recovered-NUMBER sees them, over the newest of its snapshots, else over all other
- *                           views of the family.
+ *                           views of the family. What waits to be pruned comes back so, too, if no view has its epochs.
  *   the touched index  RB4  Each stored version has its entry (I7), else differences, backups and pruning would pass it.
  *   the damage list    RB5  What something names of lost content is in the list: `damage` tells of it at once, and good bytes that come in
  *                           heal it.

@@ -52,7 +52,6 @@ struct left {
 	struct kv *kv;
 	ARRAY(struct left_dataset) datasets;
 	ARRAY(struct left_snapshot) snapshots;
-	ARRAY(struct left_snapshot) pruned; /* destroyed views, of which only family and line are known */
 	uint64_t max_dataset, max_family, max_view, max_snapshot;
 	struct kv_batch *batch;
 };
@@ -86,19 +85,6 @@ static int take_snapshot(struct left *left, const uint8_t *key, size_t key_len, 
 	left->max_snapshot = MAX(left->max_snapshot, record.number);
 	array_add(&left->snapshots, (struct left_snapshot){record.dataset, record.family, record.number, line_copy(&record.line)});
 	snapshot_record_clear(&record);
-	return 0;
-}
-
-static int take_pruned(struct left *left, const uint8_t *key, size_t key_len, const uint8_t *value, size_t len)
-{
-	struct prune_record record;
-
-	(void)key;
-	(void)key_len;
-	if (prune_record_decode(value, len, &record) < 0)
-		return 0;
-	array_add(&left->pruned, (struct left_snapshot){.family = record.family, .line = line_copy(&record.line)});
-	prune_record_clear(&record);
 	return 0;
 }
 
@@ -140,8 +126,7 @@ static int look(struct left *left)
 	static const struct {
 		char tag;
 		int (*take)(struct left *left, const uint8_t *key, size_t key_len, const uint8_t *value, size_t len);
-	} parts[] = {{'D', take_dataset}, {'S', take_snapshot}, {'P', take_view}, {'P', take_pruned}, {'Q', take_view}, {'I', take_view},
-	             {'U', take_view}};
+	} parts[] = {{'D', take_dataset}, {'S', take_snapshot}, {'P', take_view}, {'Q', take_view}, {'I', take_view}, {'U', take_view}};
 	int result = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(parts) && result == 0; i++)
@@ -178,7 +163,10 @@ static int next_of(struct left *left, const struct stored_family *family, struct
 	return 0;
 }
 
-/* The lines of all views of the family. */
+/*
+ * The lines of all views of the family that are left. Those of destroyed ones, which wait to be pruned, do not count: what a lost record saw they
+ * had seen, too, and nothing else would keep it from being pruned.
+ */
 static struct line seen_of(const struct left *left, uint32_t family)
 {
 	struct line seen = {0};
@@ -189,9 +177,6 @@ static struct line seen_of(const struct left *left, uint32_t family)
 	for (size_t i = 0; i < left->snapshots.count; i++)
 		if (left->snapshots.items[i].family == family)
 			line_unite(&seen, &left->snapshots.items[i].line);
-	for (size_t i = 0; i < left->pruned.count; i++)
-		if (left->pruned.items[i].family == family)
-			line_unite(&seen, &left->pruned.items[i].line);
 	return seen;
 }
 
@@ -348,9 +333,6 @@ int rebuild_catalog(struct kv *kv, struct stored_families *families, struct rebu
 		dataset_record_clear(&left.datasets.items[i].record);
 	for (size_t i = 0; i < left.snapshots.count; i++)
 		line_clear(&left.snapshots.items[i].line);
-	for (size_t i = 0; i < left.pruned.count; i++)
-		line_clear(&left.pruned.items[i].line);
-	array_clear(&left.pruned);
 	array_clear(&left.datasets);
 	array_clear(&left.snapshots);
 	kv_batch_free(left.batch);
