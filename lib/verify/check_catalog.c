@@ -326,7 +326,7 @@ static int each_record(struct catalog *catalog, uint8_t tag, int (*take)(struct 
 		catalog->value = kv_iter_value(catalog->iter, &catalog->len);
 		result = take(catalog);
 		if (result == 0)
-			result = check_step(catalog->report);
+			result = check_record(catalog->report);
 	}
 	return result == 0 ? kv_iter_status(catalog->iter) : result;
 }

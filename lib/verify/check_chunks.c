@@ -58,7 +58,7 @@ static int note_index(struct store *store, struct check_report *report, struct s
 		const uint8_t *key = kv_iter_key(iter, &key_len), *value = kv_iter_value(iter, &len);
 		result = note_entry(report, chunks, key, key_len, value, len);
 		if (result == 0)
-			result = check_step(report);
+			result = check_record(report);
 	}
 	if (result == 0)
 		result = kv_iter_status(iter);
@@ -166,7 +166,7 @@ static int check_named(void *arg, const struct spill_item *item)
 		memcpy(&len, item->value, sizeof(len));
 		result = check_entry(looking, read_bytes(&reader, SHA256_LEN), len);
 	}
-	return result == 0 ? check_step(looking->report) : result;
+	return result == 0 ? check_record(looking->report) : result;
 }
 
 int check_chunks(struct store *store, struct check_report *report, struct spill *chunks)

@@ -329,7 +329,7 @@ int check_inodes(struct check_family *family)
 	while (result == 0 && (next = all_versions_next(family->versions, &version)) > 0) {
 		result = next_version(&inodes, &version);
 		if (result == 0)
-			result = check_step(family->report);
+			result = check_record(family->report);
 	}
 	if (result == 0)
 		result = next < 0 ? next : end_inode(&inodes);

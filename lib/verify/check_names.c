@@ -151,6 +151,8 @@ static int take_names_before(struct names *names, uint64_t ino)
 		result = tell_name(names, &names->name.places, NULL);
 		if (result == 0)
 			result = next_name(names);
+		if (result == 0)
+			result = check_step(names->family->report);
 	}
 	return result;
 }
@@ -198,14 +200,14 @@ int check_names(struct check_family *family)
 		result = next_name(&names);
 	if (result == 0)
 		result = next_inode(&names);
-	while (result == 0 && names.more_inodes > 0)
+	while (result == 0 && names.more_inodes > 0) {
 		result = check_inode(&names);
-	/* the names of inodes behind the last */
-	while (result == 0 && names.more_names > 0) {
-		result = tell_name(&names, &names.name.places, NULL);
 		if (result == 0)
-			result = next_name(&names);
+			result = check_step(family->report);
 	}
+	/* behind the last inode */
+	if (result == 0)
+		result = take_names_before(&names, UINT64_MAX);
 	spill_iter_free(names.inodes);
 	spill_iter_free(names.names);
 	return result;

@@ -166,6 +166,8 @@ static int check_noted(struct check_family *family, size_t at)
 		result = spill_get(family->orphans, key.data, key.len, NULL);
 		if (result == -ENOENT)
 			result = suspect(family, viewer, ino);
+		if (result == 0)
+			result = check_step(family->report);
 	}
 	if (result == 0)
 		result = kv_iter_status(iter);
@@ -179,9 +181,11 @@ static int check_unnamed(void *arg, const struct spill_item *item)
 	const struct viewer *viewer = &family->viewers.items[spill_number(item->key)];
 	const uint64_t ino = spill_number(item->key + sizeof(uint64_t));
 	const struct small_key key = orphan_key(viewer, ino);
-	const int result = kv_has(store_kv(family->store), KV_CATALOG, key.bytes, key.len);
+	int result = kv_has(store_kv(family->store), KV_CATALOG, key.bytes, key.len);
 
-	return result == -ENOENT ? suspect(family, viewer, ino) : result;
+	if (result == -ENOENT)
+		result = suspect(family, viewer, ino);
+	return result == 0 ? check_step(family->report) : result;
 }
 
 int check_orphans(struct check_family *family)

@@ -139,6 +139,9 @@ static int go_up(struct reach *reach, uint64_t ino, struct interval *places)
 
 	array_reset(&reach->way);
 	while (result == 0 && (known = is_reached(reach, ino, places)) == 0) {
+		result = check_step(reach->family->report);
+		if (result != 0)
+			return result;
 		array_add(&reach->way, ino);
 		result = parent_of(reach, ino, places, &ino);
 		if (reach->way.count > reach->directories)
@@ -162,8 +165,9 @@ static int check_reachable(void *arg, const struct spill_item *item)
 	int result = 0;
 
 	memcpy(&inode, item->value, sizeof(inode));
-	if (!S_ISDIR(inode.mode) || inode.nlink == 0)
-		return 0;
+	result = check_step(reach->family->report);
+	if (result != 0 || !S_ISDIR(inode.mode) || inode.nlink == 0)
+		return result;
 	for (uint64_t place = spill_number(item->key + sizeof(uint64_t)); place <= inode.last && result == 0;) {
 		struct interval places = {place, inode.last};
 		result = go_up(reach, spill_number(item->key), &places);

@@ -79,5 +79,11 @@ int check_found(struct check_report *report, const struct check_where *where, co
 
 int check_step(struct check_report *report)
 {
-	return ++report->counts.records % STEP == 0 && report->progress ? report->progress(report->arg, &report->counts) : 0;
+	return ++report->steps % STEP == 0 && report->progress ? report->progress(report->arg, &report->counts) : 0;
+}
+
+int check_record(struct check_report *report)
+{
+	report->counts.records++;
+	return check_step(report);
 }

@@ -17,6 +17,7 @@ struct check_report {
 	void *arg;
 	struct check_counts counts;
 	uint64_t paths, paths_ms; /* that were told, and how long that took */
+	uint64_t steps;
 };
 
 struct check_where {
@@ -32,7 +33,8 @@ typedef unsigned long long count; /* for %llu */
 
 /* Not 0: it is to end with that. */
 WARN_UNUSED int PRINTF_LIKE(3, 4) check_found(struct check_report *report, const struct check_where *where, const char *format, ...);
-/* One more record was looked at. */
+/* One more step of a walk, whatever it goes over. Not 0: it is to end with that. */
 WARN_UNUSED int check_step(struct check_report *report);
+WARN_UNUSED int check_record(struct check_report *report); /* the same, and one more record was looked at */
 
 #endif

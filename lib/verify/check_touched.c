@@ -76,7 +76,7 @@ static int take_entry(void *arg, struct touched_place place)
 		if (result == 0)
 			result = MIN(joining->more, 0);
 	}
-	return result == 0 ? check_step(joining->family->report) : result;
+	return result == 0 ? check_record(joining->family->report) : result;
 }
 
 int check_touched(struct check_family *family)
@@ -90,6 +90,8 @@ int check_touched(struct check_family *family)
 		result = touched_each(store_tree(family->store), family->family, (struct touched_place){0}, UINT64_MAX, take_entry, &joining);
 	while (result == 0 && joining.more > 0) {
 		result = tell(family, place_of(&joining.item));
+		if (result == 0)
+			result = check_step(family->report);
 		if (result == 0)
 			joining.more = spill_iter_next(joining.iter, &joining.item);
 	}

@@ -231,6 +231,38 @@ static void test_directories_that_lie_in_themselves_end_the_search_for_a_path(vo
 	place_clear(&fixture.place);
 }
 
+/* More records were not looked at since it was asked: it goes over what it has gathered. */
+static int stop_behind_the_records(void *arg, const struct check_counts *counts)
+{
+	uint64_t *records = arg;
+	const bool same = counts->records > 0 && counts->records == *records;
+
+	*records = counts->records;
+	return same ? -ECANCELED : 0;
+}
+
+static void test_check_can_be_stopped_in_all_that_takes_long(void **state)
+{
+	struct fixture fixture;
+	uint64_t records = 0;
+	const struct check_options options = {.problem = note_without_path, .progress = stop_behind_the_records, .arg = &records};
+	struct check_counts counts = {0};
+	struct error err = {0};
+
+	set_up(&fixture);
+	for (uint64_t i = 0; i < 9000; i++) {
+		AUTO_FREE char *name = xasprintf("f%llu", (unsigned long long)i);
+
+		put_inode(&fixture, NOBODY + i, &(struct inode_record){.mode = S_IFREG | 0644, .nlink = 1, .parent = DIR_B});
+		put_entry(&fixture, DIR_B, name, NOBODY + i, DT_REG);
+	}
+	put_family(&fixture, fixture.epoch + 1, NOBODY + 9000);
+	write_batch(&fixture);
+	assert_int_equal(check_run(fixture.place.store, &options, &counts, &err), -ECANCELED);
+	kv_batch_free(fixture.batch);
+	place_clear(&fixture.place);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -238,6 +270,7 @@ int main(void)
 		cmocka_unit_test(test_each_breach_is_found_by_its_rule_alone),
 		cmocka_unit_test(test_snapshots_that_see_the_same_are_looked_at_together),
 		cmocka_unit_test(test_of_many_states_the_wrong_one_is_named),
+		cmocka_unit_test(test_check_can_be_stopped_in_all_that_takes_long),
 		cmocka_unit_test(test_directories_that_lie_in_themselves_end_the_search_for_a_path),
 	};
 
