@@ -8,10 +8,12 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include "lib/base/buf.h"
 #include "lib/base/clock.h"
 #include "lib/base/file.h"
+#include "lib/base/procfs.h"
 
 #define TEXT_MAX 128
 /* The file has no text for a moment: an owner comes or goes, or lock_file_owner() looks. */
@@ -37,6 +39,36 @@ static pid_t read_owner(int fd, char command[TEXT_MAX])
 		return 0;
 	snprintf(command, TEXT_MAX, "%s", *end == ' ' ? end + 1 : end);
 	return (pid_t)pid;
+}
+
+/*
+ * By the kernel: who has taken the lock of the file. The text is missing for a moment, or where the disk was full when it was to be written. Who
+ * took it may have gone, and left it to others; then it is not known.
+ */
+static pid_t find_holder(int fd, char command[TEXT_MAX])
+{
+	FILE *locks = fopen("/proc/locks", "re");
+	char line[TEXT_MAX], name[PROCFS_TEXT_MAX];
+	struct stat st;
+	long holder = 0;
+
+	if (!locks)
+		return 0;
+	while (!holder && fstat(fd, &st) == 0 && fgets(line, sizeof(line), locks)) {
+		unsigned long long ino;
+		unsigned major_number, minor_number;
+		long pid;
+
+		if (sscanf(line, "%*d: FLOCK %*s %*s %ld %x:%x:%llu", &pid, &major_number, &minor_number, &ino) == 4 && pid > 0 &&
+		    ino == st.st_ino && makedev(major_number, minor_number) == st.st_dev)
+			holder = pid;
+	}
+	fclose(locks);
+	if (!holder || (kill((pid_t)holder, 0) < 0 && errno == ESRCH))
+		return 0;
+	procfs_name((pid_t)holder, name);
+	snprintf(command, TEXT_MAX, "%s", name);
+	return (pid_t)holder;
 }
 
 void lock_file_write_owner(int fd)
@@ -82,6 +114,8 @@ int lock_file_take(const struct store_dir *dir, int *ret_fd, struct error *err)
 			clock_pause_us(RETRY_US);
 			continue;
 		}
+		if (result == -EBUSY && !owner)
+			owner = find_holder(fd, command);
 		if (result == -EBUSY && owner)
 			in_use(store_path, owner, command, err);
 		else
@@ -141,6 +175,8 @@ int lock_file_share(const struct store_dir *dir, int kept_fd, int *ret_fd, struc
 		int result = errno == EWOULDBLOCK ? -EBUSY : -errno;
 		pid_t owner = read_owner(fd, command);
 
+		if (!owner)
+			owner = find_holder(fd, command);
 		close(fd);
 		return result == -EBUSY && owner ? in_use(dir->path, owner, command, err)
 		                                 : error_set(err, result, "cannot lock the store %s: %s", dir->path, error_text(result));

@@ -92,12 +92,31 @@ static void test_an_owner_who_has_no_room_for_his_text_is_nobody_else(void **sta
 	place_clear(&place);
 }
 
+/* For a moment, or since the disk was full when he came. */
+static void test_an_owner_who_has_not_written_who_he_is_is_named(void **state)
+{
+	struct error err = {0};
+	struct place place;
+	AUTO_FREE char *wanted = xasprintf("process %ld (test_lock_kept)", (long)getpid());
+	int fd, other;
+
+	place_make(&place);
+	assert_int_equal(lock_file_take(&place.dir, &fd, &err), 0);
+	assert_int_equal(lock_file_take(&place.dir, &other, &err), -EBUSY);
+	assert_non_null(strstr(err.text, wanted));
+	assert_int_equal(lock_file_share(&place.dir, -1, &other, &err), -EBUSY);
+	assert_non_null(strstr(err.text, wanted));
+	close(fd);
+	place_clear(&place);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_who_goes_on_may_write_what_could_only_be_read),
 		cmocka_unit_test(test_who_looks_just_then_is_in_nobodys_way),
 		cmocka_unit_test(test_an_owner_who_has_no_room_for_his_text_is_nobody_else),
+		cmocka_unit_test(test_an_owner_who_has_not_written_who_he_is_is_named),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
