@@ -125,7 +125,7 @@ static void print_repair(struct cli *cli, const json_t *value, bool apply)
 	const bool again = cli_option(cli, "apply") && !apply;
 	const json_t *tables = json_object_get(value, "tables");
 	const char *lost = json_string_value(json_object_get(value, "lost")), *kept = json_string_value(json_object_get(value, "kept"));
-	const bool any = json_array_size(tables) > 0;
+	const bool any = json_array_size(tables) > 0, unsure = json_is_true(json_object_get(value, "unsure"));
 	const json_t *name;
 	size_t i;
 
@@ -152,12 +152,18 @@ static void print_repair(struct cli *cli, const json_t *value, bool apply)
 
 	if (!apply)
 		say("nothing %swas changed; with --apply%s %s%s\n", again ? "else " : "", again ? " once more" : "",
-		    any ? "all blocks that can be read are kept, the others given up" : "these changes are given up",
+		    any      ? "all blocks that can be read are kept, the others given up"
+		    : unsure ? "the write-ahead log is taken as it is"
+		             : "these changes are given up",
 		    is_refused(tables) ? ", and the store can be written again" : "");
 	else if (nothing_lost)
 		say("nothing is lost: what cannot be read was made anew, or no file needs it; the database as it was is kept in %s\n", kept);
 	else
-		say("%s given up; the database as it was is kept in %s\n", any ? "blocks that cannot be read were" : "these changes were", kept);
+		say("%s; the database as it was is kept in %s\n",
+		    any      ? "blocks that cannot be read were given up"
+		    : unsure ? "the write-ahead log was taken as it is"
+		             : "these changes were given up",
+		    kept);
 	json_array_foreach (json_object_get(value, "recovered"), i, name)
 		say("what no dataset listed any more is in the dataset %s\n", json_string_value(name));
 	print_heads(cli, value, apply);
@@ -206,7 +212,8 @@ static json_t *repair_to_json(const struct repair *repair)
 {
 	const char *kept = repair->log.kept ? repair->log.kept : repair->repaired.kept;
 
-	return json_pack("{s:b, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s}", "unfinished", repair->manifest.unfinished, "content_lost",
+	return json_pack("{s:b, s:b, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s}", "unfinished", repair->manifest.unfinished, "unsure",
+			 repair->log.is_unsure, "content_lost",
 			 repair->repaired.content_lost, "records_lost", repair->repaired.records_lost, "superblock",
 			 text_or_empty(repair->superblock.lost, NULL), "manifest", text_or_empty(repair->manifest.lost, NULL), "lost",
 			 text_or_empty(repair->log.lost, repair->repaired.lost), "kept",

@@ -96,12 +96,14 @@ static unsigned weigh(struct examined *examined)
 	return needed;
 }
 
-static int refuse(unsigned needed, const char *text, struct error *err)
+static int refuse(unsigned needed, bool is_unsure, const char *text, struct error *err)
 {
 	error_set(err, -EBADMSG, "%s", text);
 	if (needed & KV_ACCEPT_METADATA)
 		error_hint(err, "nothing was changed; corpusfs mount -o salvage shows what is left, where files may be missing or old; corpusfs repair says "
 				"what can be mended, and with --apply keeps just that; or " DATABASE_HINT_ELSEWHERE);
+	else if (is_unsure)
+		error_hint(err, "nothing was changed; corpusfs mount -o ro shows what is there, and corpusfs repair --apply takes the write-ahead log as it is");
 	else
 		error_hint(err, "nothing was changed; corpusfs mount -o ro shows what is left, corpusfs repair says what can be mended, and with --apply gives up the rest");
 	return -EBADMSG;
@@ -119,6 +121,7 @@ int admit_database(const char *path, const char *shown, unsigned accept, char **
 	}
 	AUTO_BUF text = BUF_INIT;
 	const unsigned needed = weigh(&examined);
+	const bool is_unsure = examined.synced_lost && examined.tables.count == 0;
 	if (examined.log_number)
 		tell_log(&examined, shown, &text);
 	if (examined.synced_lost)
@@ -130,7 +133,7 @@ int admit_database(const char *path, const char *shown, unsigned accept, char **
 	*ret_tables = examined.tables.count > 0;
 	examined_clear(&examined);
 	if (needed & ~accept)
-		return refuse(needed, (const char *)text.data, err);
+		return refuse(needed, is_unsure, (const char *)text.data, err);
 	*ret_lost = needed ? xstrdup((const char *)text.data) : NULL;
 	return 0;
 }

@@ -21,6 +21,16 @@ int kv_mend_look(const char *path, const char *shown, char **ret_lost, struct er
 	return admit_database(path, shown, KV_ACCEPT_LOG, ret_lost, &ignored, err);
 }
 
+bool kv_mend_is_unsure(const char *path)
+{
+	AUTO_CLOSE int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct synced_state synced = {0};
+	const int result = dir < 0 ? 0 : synced_read(dir, &synced);
+
+	array_clear(&synced.closed);
+	return result == -ENOENT || result == -EBADMSG;
+}
+
 int kv_mend_manifest(const char *path, const char *shown, bool apply, char **ret_text, struct error *err)
 {
 	AUTO_CLOSE int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

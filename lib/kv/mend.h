@@ -21,6 +21,7 @@
 WARN_UNUSED int kv_mend_manifest(const char *path, const char *shown, bool apply, char **ret_text, struct error *err);
 
 /* *ret_lost: what is lost, in one line, freed by the caller; NULL: no log is damaged. -EBADMSG: something else is. Paths as for kv_open. */
+bool kv_mend_is_unsure(const char *path); /* what tells how much of the log was on disk is lost, and no change is known to be */
 WARN_UNUSED int kv_mend_look(const char *path, const char *shown, char **ret_lost, struct error *err);
 
 /* Makes the directory `copy`, a database that can take the place of this one. It shares the table files, which never change. Durable. */

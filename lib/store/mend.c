@@ -47,6 +47,7 @@ static int mend(void *arg, const struct store_dir *dir, bool *changed, struct er
 
 	if (result == 0)
 		result = kv_mend_look(db, mending->shown, &mended->lost, err);
+	mended->is_unsure = result == 0 && mended->lost && kv_mend_is_unsure(db);
 	if (result == 0 && mended->lost && mending->apply)
 		result = keep_and_mend(dir, db, &mended->kept, err);
 	*changed = mended->kept != NULL;
@@ -83,13 +84,14 @@ static char *with_names(const char *path, const char *db, char *lost)
 }
 
 /* What is lost, without a change; *ret_lost is NULL when nothing is. */
-static int look(const char *path, char **ret_lost, struct error *err)
+static int look(const char *path, char **ret_lost, bool *ret_unsure, struct error *err)
 {
 	struct mending looking = {.apply = false};
 	int result = mend_locked(path, mend, &looking, err);
 
 	if (result == 0 && looking.mended.lost)
 		*ret_lost = with_names(path, looking.shown, steal_ptr(looking.mended.lost));
+	*ret_unsure = looking.mended.is_unsure;
 	mending_clear(&looking);
 	return result;
 }
@@ -98,14 +100,15 @@ int store_mend(const char *path, bool apply, struct store_mended *ret_mended, st
 {
 	struct mending mending = {.apply = true};
 	AUTO_FREE char *lost = NULL;
-	int result = look(path, &lost, err);
+	bool is_unsure;
+	int result = look(path, &lost, &is_unsure, err);
 
 	if (result == 0 && lost && apply)
 		result = mend_locked(path, mend, &mending, err);
 	if (result == 0 && mending.mended.kept)
 		result = open_once(path, err);
 	if (result == 0)
-		*ret_mended = (struct store_mended){.lost = steal_ptr(lost), .kept = steal_ptr(mending.mended.kept)};
+		*ret_mended = (struct store_mended){.lost = steal_ptr(lost), .is_unsure = is_unsure, .kept = steal_ptr(mending.mended.kept)};
 	mending_clear(&mending);
 	return result;
 }

@@ -13,6 +13,7 @@
 
 struct store_mended {
 	char *lost; /* what is lost, in one line; NULL: the store is whole, and nothing is to be done */
+	bool is_unsure; /* that is only what tells whether changes are */
 	char *kept; /* where the database is kept as it was; NULL: nothing was changed */
 	bool unfinished; /* store_mend_manifest(): a repair was interrupted before; what it has left, copies that nobody needs, goes with `apply` */
 };

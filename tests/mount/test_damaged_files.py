@@ -55,6 +55,20 @@ def test_missing_or_shorter_log_is_refused(store, killed):
     refused(store, store.area + "/mnt", killed)
 
 
+def test_where_only_synced_is_missing_nobody_speaks_of_lost_changes(store):
+    point = store.mount()
+    store.create("d")
+    synced(point + "/d/file", noise("file", 5000))
+    store.umount()
+    os.unlink(glob.glob(store.path + "/db*/SYNCED")[0])
+    result = store.run("mount", store.path, point)
+    assert result.code == program.DAMAGED and "repair --apply takes the write-ahead log as it is" in result.err, result
+    looked, done = store.ok("-s", store.path, "repair"), store.ok("-s", store.path, "repair", "--apply")
+    assert "with --apply the write-ahead log is taken as it is, and the store can be written again" in looked and "given up" not in looked
+    assert "the write-ahead log was taken as it is; the database as it was is kept in" in done and "given up" not in done
+    assert contents(store.mount() + "/d") == {"file": noise("file", 5000)}
+
+
 def test_repair_says_what_is_lost_and_gives_it_up_when_told_to(store, killed):
     rot.flip(killed, os.path.getsize(killed) // 2)
     before = listing(database(store))
