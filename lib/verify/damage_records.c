@@ -95,6 +95,24 @@ static int tell(struct names *names, const struct seen_view *view, const char *p
 	return names->each(names->arg, &(struct damage_name){view->dataset, view->snapshot, path});
 }
 
+/* Where only content of small files is lost: this view sees none of it under the name. */
+static bool is_whole(const struct lost_records *lost, const struct scan *scan, uint64_t ino)
+{
+	struct scan_inode inode = {0};
+	bool whole = false;
+
+	if (lost_records_has_layout(lost, scan->family, ino) || scan_inode(scan, ino, &inode) < 0)
+		return false;
+	if (!inode.record.is_inline) {
+		whole = true;
+	} else {
+		const struct tree_key key = tree_key_at(tree_stem_content(scan->family, ino), inode.record.content);
+		whole = !lost_records_has_content(lost, &key);
+	}
+	scan_inode_clear(&inode);
+	return whole;
+}
+
 static int tell_name(struct names *names, const struct seen_view *view, const struct seen_name *name)
 {
 	AUTO_FREE char *path = NULL;
@@ -111,6 +129,8 @@ static int tell_name(struct names *names, const struct seen_view *view, const st
 	result = scan_entry(&view->scan, name->dir, name->name, &entry);
 	if (result < 0 || entry.ino != name->ino)
 		return result == -ENOENT || result == -EIO || result == 0 ? 0 : result;
+	if (is_whole(names->lost, &view->scan, entry.ino))
+		return 0;
 	if (paths_join(&view->scan, name->dir, name->name, &path) < 0)
 		path = xasprintf("?/%s", name->name);
 	return tell(names, view, path);
@@ -126,7 +146,7 @@ int damage_names_find(struct store *store, const struct lost_records *lost, size
 	result = names.views.count > 0 ? lost_records_walk_rest(store, lost, take_version, &names) : 0;
 	for (size_t i = 0; i < names.views.count && result == 0; i++) {
 		const struct seen_view *view = &names.views.items[i];
-		if (lost_records_has(lost, view->scan.family, ROOT_INO))
+		if (lost_records_has(lost, view->scan.family, ROOT_INO) && !is_whole(lost, &view->scan, ROOT_INO))
 			result = tell(&names, view, "");
 		for (size_t k = 0; k < names.names.count && result == 0; k++)
 			result = tell_name(&names, view, &names.names.items[k]);

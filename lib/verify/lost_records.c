@@ -32,11 +32,10 @@ static void add_range(struct lost_records *lost, enum kv_family family, const st
 {
 	struct lost_inodes *inodes = array_new(&lost->inodes);
 
+	inodes->is_content = family == KV_CONTENT;
 	inode_of(range->first, range->first_len, 0, &inodes->first_family, &inodes->first);
 	inode_of(range->last, range->last_len, UINT8_MAX, &inodes->last_family, &inodes->last);
-	if (family != KV_TREE)
-		return;
-	struct lost_keys *keys = array_new(&lost->keys);
+	struct lost_keys *keys = family == KV_CONTENT ? array_new(&lost->content) : array_new(&lost->keys);
 	buf_add(&keys->first, range->first, range->first_len);
 	buf_add(&keys->last, range->last, range->last_len);
 }
@@ -67,15 +66,22 @@ int lost_records_find(struct store *store, int (*step)(void *arg, uint64_t bytes
 	return result;
 }
 
+static void clear_keys(struct lost_keys *keys, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		buf_clear(&keys[i].first);
+		buf_clear(&keys[i].last);
+	}
+}
+
 void lost_records_clear(struct lost_records *lost)
 {
-	for (size_t i = 0; i < lost->keys.count; i++) {
-		buf_clear(&lost->keys.items[i].first);
-		buf_clear(&lost->keys.items[i].last);
-	}
+	clear_keys(lost->keys.items, lost->keys.count);
+	clear_keys(lost->content.items, lost->content.count);
 	array_clear(&lost->tables);
 	array_clear(&lost->inodes);
 	array_clear(&lost->keys);
+	array_clear(&lost->content);
 }
 
 bool lost_records_any(const struct lost_records *lost)
@@ -83,16 +89,26 @@ bool lost_records_any(const struct lost_records *lost)
 	return lost->tables.count > 0;
 }
 
-bool lost_records_has(const struct lost_records *lost, uint32_t family, uint64_t ino)
+static bool has_inode(const struct lost_records *lost, uint32_t family, uint64_t ino, bool or_content)
 {
 	for (size_t i = 0; i < lost->inodes.count; i++) {
 		const struct lost_inodes *range = &lost->inodes.items[i];
 		const bool below = family < range->first_family || (family == range->first_family && ino < range->first);
 		const bool above = family > range->last_family || (family == range->last_family && ino > range->last);
-		if (!below && !above)
+		if (!below && !above && (or_content || !range->is_content))
 			return true;
 	}
 	return false;
+}
+
+bool lost_records_has(const struct lost_records *lost, uint32_t family, uint64_t ino)
+{
+	return has_inode(lost, family, ino, true);
+}
+
+bool lost_records_has_layout(const struct lost_records *lost, uint32_t family, uint64_t ino)
+{
+	return has_inode(lost, family, ino, false);
 }
 
 bool lost_records_of(const struct lost_records *lost, uint32_t family)
@@ -108,6 +124,14 @@ bool lost_records_of(const struct lost_records *lost, uint32_t family)
 static int compare(const struct buf *a, const uint8_t *bytes, size_t len)
 {
 	return bytes_compare(a->data, a->len, bytes, len);
+}
+
+bool lost_records_has_content(const struct lost_records *lost, const struct tree_key *key)
+{
+	for (size_t i = 0; i < lost->content.count; i++)
+		if (compare(&lost->content.items[i].first, key->bytes, key->len) <= 0 && compare(&lost->content.items[i].last, key->bytes, key->len) >= 0)
+			return true;
+	return false;
 }
 
 /* A walk has ended behind `at`: the end of the damaged place that it met. NULL: there is none known, so nothing can be passed. */

@@ -17,6 +17,7 @@ struct lost_table {
 
 /* From one inode to another, both included; across families if they differ. */
 struct lost_inodes {
+	bool is_content; /* nothing but the content of small files */
 	uint32_t first_family, last_family;
 	uint64_t first, last;
 };
@@ -29,6 +30,7 @@ struct lost_records {
 	ARRAY(struct lost_table) tables;
 	ARRAY(struct lost_inodes) inodes; /* names, attributes, layout, content of small files */
 	ARRAY(struct lost_keys) keys;     /* of what a walk over all versions would meet */
+	ARRAY(struct lost_keys) content;  /* of small files */
 };
 
 /* Reads all tables of metadata. `step` (or NULL): not 0 ends it with that. -EIO: a table cannot be looked at, others. */
@@ -36,6 +38,8 @@ WARN_UNUSED int lost_records_find(struct store *store, int (*step)(void *arg, ui
 void lost_records_clear(struct lost_records *lost);
 bool lost_records_any(const struct lost_records *lost);
 bool lost_records_has(const struct lost_records *lost, uint32_t family, uint64_t ino);
+bool lost_records_has_layout(const struct lost_records *lost, uint32_t family, uint64_t ino); /* more than the content of a small file */
+bool lost_records_has_content(const struct lost_records *lost, const struct tree_key *key); /* of a small file: this version */
 bool lost_records_of(const struct lost_records *lost, uint32_t family); /* some of its inodes */
 
 /* All versions of records that can be read, but for the content of small files; the first result that is not 0 ends it. */

@@ -204,6 +204,16 @@ def test_table_that_is_missing_or_short_is_repaired(filled, way):
     assert failures == {errno.EIO} and (whole == odd if way == "missing" else odd < whole < 2 * odd)
 
 
+def test_damage_lists_the_small_files_that_are_hurt_and_no_others(filled):
+    table = the_table(filled, "content of small files")
+    rot.flip(table, os.path.getsize(table) // 2)
+    root = filled.mount() + "/d"
+    names = [f"{directory}/{number}" for directory in range(DIRS) for number in range(FILES)]
+    hurt = {name for name in names if posix.outcome(files.get, f"{root}/{name}") == "EIO"}
+    rows = run_json(filled, "damage")["places"]
+    assert hurt and {row["path"] for row in rows if not row["snapshot"]} == hurt == {row["path"] for row in rows if row["snapshot"]}
+
+
 @pytest.mark.parametrize("fault", ["mend-before-tables", "mend-before-table", "mend-before-exchange"])
 def test_repair_of_tables_that_dies_is_done_again(filled, fault):
     store = filled
