@@ -6,10 +6,12 @@
 #include <cmocka.h>
 
 #include <linux/falloc.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/wait.h>
 
 #include "lib/tree/content/pending.h"
+#include "tests/unit/fault_wait.h"
 #include "tests/unit/replay_views.h"
 
 #define FILE_MAX 400000U
@@ -233,6 +235,70 @@ static void go_on_with_little(struct tree_store *store)
 	tree_store_close(store);
 }
 
+/* --- a copy that was not done, over what was written meanwhile --- */
+
+#define COPY_LEN (MIB / 2)
+
+static const char *const copied[] = {"source", "target"};
+
+static void make_copied(struct tree_store *store)
+{
+	AUTO_FREE uint8_t *data = xmalloc(COPY_LEN);
+
+	tree_store_open(store, true);
+	for (unsigned i = 0; i < ARRAY_SIZE(copied); i++) {
+		struct inode *inode = new_file(store, copied[i]);
+
+		fill_noise(data, COPY_LEN, i);
+		assert_int_equal(inode_write(inode, 0, data, COPY_LEN, 0), 0);
+		assert_int_equal(inode_commit(inode), 0);
+		inode_close(inode);
+	}
+	tree_store_close(store);
+}
+
+static void *copy_main(void *arg)
+{
+	struct inode **files = arg;
+
+	(void)!inode_copy(files[0], 0, files[1], 0, COPY_LEN);
+	return NULL;
+}
+
+/* The copy has committed what there was. What is written then is answered; the copy dies before its batch is written. */
+static void __attribute__((noreturn)) write_beside_a_copy_and_die(struct tree_store *store)
+{
+	AUTO_FREE uint8_t *data = xmalloc(COPY_LEN);
+	pthread_t thread;
+
+	tree_store_open(store, false);
+	struct inode *files[] = {open_file(store, copied[0]), open_file(store, copied[1])};
+	fill_noise(data, COPY_LEN, ARRAY_SIZE(copied));
+	assert_int_equal(pthread_create(&thread, NULL, copy_main, files), 0);
+	fault_wait("copy-before-step");
+	assert_int_equal(inode_write(files[1], 0, data, COPY_LEN, WRITE_KEEP), 0);
+	pthread_join(thread, NULL);
+	_exit(0);
+}
+
+/* Whoever asked for the copy is dead, too. */
+static void go_on_without_the_copy(struct tree_store *store)
+{
+	const struct replay_views views = {.find = find, .put = put, .arg = store};
+	AUTO_FREE uint8_t *data = xmalloc(COPY_LEN), *out = xmalloc(COPY_LEN);
+	struct replayed replayed;
+	struct inode *inode;
+
+	tree_store_open(store, false);
+	assert_int_equal(tree_replay(store->tree, &views, &replayed), 0);
+	inode = open_file(store, copied[1]);
+	fill_noise(data, COPY_LEN, ARRAY_SIZE(copied));
+	assert_int_equal(inode_read(inode, 0, COPY_LEN, out), COPY_LEN);
+	assert_memory_equal(out, data, COPY_LEN);
+	inode_close(inode);
+	tree_store_close(store);
+}
+
 static bool do_not_wait(void *arg, const struct replay_lost *file, uint64_t waited_ms)
 {
 	unsigned *asked = arg;
@@ -282,7 +348,8 @@ struct step {
 	unsigned count;
 	bool is_moving; /* records of the journal */
 	uint64_t budget; /* of who goes on; 0: enough for all */
-	enum { MAKE, WORK_AND_DIE, GO_ON, GO_ON_IN_A_HURRY, WRITE_MUCH_AND_DIE, GO_ON_WITH_LITTLE } what;
+	void (*run)(struct tree_store *store); /* or NULL: */
+	enum { WORK_AND_DIE, GO_ON, GO_ON_IN_A_HURRY } what;
 };
 
 static int take_step(struct tree_store *store, struct told *told, struct step step)
@@ -297,16 +364,12 @@ static int take_step(struct tree_store *store, struct told *told, struct step st
 		store->budget = step.budget ? step.budget : store->budget;
 		if (step.fault)
 			setenv("CORPUSFS_FAULT", step.fault, 1);
-		if (step.what == MAKE)
-			make(store);
+		if (step.run)
+			step.run(store);
 		else if (step.what == GO_ON)
 			go_on(store, told);
 		else if (step.what == GO_ON_IN_A_HURRY)
 			go_on_in_a_hurry(store, told);
-		else if (step.what == GO_ON_WITH_LITTLE)
-			go_on_with_little(store);
-		else if (step.what == WRITE_MUCH_AND_DIE)
-			write_much_and_die(store);
 		else
 			work_and_die(store, told, step.seed, step.count, step.is_moving);
 		_exit(0);
@@ -324,7 +387,7 @@ static void accepted_changes_survive_the_process(void **state)
 	unsigned killed = 0;
 
 	tree_store_place(&store);
-	assert_int_equal(take_step(&store, told, (struct step){.what = MAKE}), 0);
+	assert_int_equal(take_step(&store, told, (struct step){.run = make}), 0);
 	for (unsigned turn = 0; turn < 60; turn++) {
 		struct step step = {.what = WORK_AND_DIE, .seed = draw(&seed), .count = (unsigned)(draw(&seed) % 30) + 1, .is_moving = true};
 		char fault[64];
@@ -382,9 +445,23 @@ static void what_is_replayed_is_committed_before_it_is_much(void **state)
 	struct tree_store store = {.budget = 64 * MIB, .idle_ms = 1000000, .journal_bytes = MEMORY, .journal = shared_memory(MEMORY)};
 
 	tree_store_place(&store);
-	assert_int_equal(take_step(&store, NULL, (struct step){.what = MAKE}), 0);
-	assert_int_equal(take_step(&store, NULL, (struct step){.what = WRITE_MUCH_AND_DIE}), 0);
-	assert_int_equal(take_step(&store, NULL, (struct step){.what = GO_ON_WITH_LITTLE}), 0);
+	assert_int_equal(take_step(&store, NULL, (struct step){.run = make}), 0);
+	assert_int_equal(take_step(&store, NULL, (struct step){.run = write_much_and_die}), 0);
+	assert_int_equal(take_step(&store, NULL, (struct step){.run = go_on_with_little}), 0);
+	munmap(store.journal, MEMORY);
+	tree_store_remove(&store);
+}
+
+static void a_copy_that_was_not_done_takes_nothing_that_was_written(void **state)
+{
+	struct tree_store store = {.budget = 64 * MIB, .idle_ms = 1000000, .journal_bytes = MEMORY, .journal = shared_memory(MEMORY)};
+	const struct step step = {.run = write_beside_a_copy_and_die, .fault = "copy-before-step:sleep1000,transaction-before-write:kill:1"};
+
+	tree_store_place(&store);
+	assert_int_equal(take_step(&store, NULL, (struct step){.run = make_copied}), 0);
+	const int status = take_step(&store, NULL, step);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	assert_int_equal(take_step(&store, NULL, (struct step){.run = go_on_without_the_copy}), 0);
 	munmap(store.journal, MEMORY);
 	tree_store_remove(&store);
 }
@@ -397,7 +474,7 @@ static void a_disk_that_is_away_for_a_moment_is_waited_for(void **state)
 	struct told *told = shared_memory(sizeof(*told));
 
 	tree_store_place(&store);
-	assert_int_equal(take_step(&store, told, (struct step){.what = MAKE}), 0);
+	assert_int_equal(take_step(&store, told, (struct step){.run = make}), 0);
 	assert_int_equal(take_step(&store, told, (struct step){.what = WORK_AND_DIE, .seed = 8, .count = 1}), 0);
 	assert_true(told->now.len > 0); /* it was a write */
 	assert_int_equal(take_step(&store, told, (struct step){.what = GO_ON, .fault = AWAY}), 0);
@@ -413,6 +490,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(accepted_changes_survive_the_process),
 		cmocka_unit_test(what_is_replayed_is_committed_before_it_is_much),
+		cmocka_unit_test(a_copy_that_was_not_done_takes_nothing_that_was_written),
 		cmocka_unit_test(a_disk_that_is_away_for_a_moment_is_waited_for),
 		/* last: a process in which RocksDB has had threads may not fork */
 		cmocka_unit_test(lengths_and_times_set_again_and_again_take_no_more_of_the_journal),

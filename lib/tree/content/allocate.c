@@ -133,7 +133,7 @@ static int note(const struct allocation *allocation, struct transaction *transac
 	int result = 0;
 
 	if (allocation->punch || allocation->zero)
-		result = transaction_note(transaction, inode, JOURNAL_DISCARD, allocation->at, end - allocation->at);
+		result = transaction_note_discard(transaction, inode, allocation->at, end - allocation->at);
 	if (result == 0 && !allocation->keep_size && end > inode->size && inode->active.bytes > 0)
 		result = transaction_note(transaction, inode, JOURNAL_EXTEND, end, 0);
 	return result;

@@ -138,7 +138,7 @@ static int put_shared(const struct copy *copy, uint64_t len, const struct extent
 	transaction_begin_locked(&transaction, target);
 	result = extents_replace(target, transaction.batch, copy->target_offset, end, shared->items, shared->count);
 	if (result == 0)
-		result = transaction_note(&transaction, target, JOURNAL_DISCARD, copy->target_offset, end - copy->target_offset);
+		result = transaction_note_discard(&transaction, target, copy->target_offset, end - copy->target_offset);
 	if (result == 0) {
 		target->size = MAX(target->size, end);
 		/* what is buffered beyond the copy comes with its own commit */

@@ -8,8 +8,11 @@
  *   J1  A change is answered after its record is counted (journal_count): under the inode's lock, in the order of the changes.
  *   J2  A record is forgotten when the batch with its change is written, before the inode's lock is given up, and older records of the inode
  *       before younger ones. So what is there of an inode is always the end of its history, but for J5.
- *   J3  What changes committed content past the buffer (truncate, punch, copy) has its record counted before its batch is written, if
- *       there are older records. A crash between the two does it in the journal only; then it was not answered, and is asked again.
+ *   J3  What changes committed content past the buffer has a record if there are older ones. A shorter length is counted before its batch is
+ *       written: a crash between the two does it in the journal only, and to do it wholly is right. A range that is punched or copied to is
+ *       counted after its batch, before the inode's lock is given up: a crash between the two does it but for bytes that were buffered
+ *       there, which somebody may have been answered. Counted before, it would drop them, and nothing would be in their place. Either was
+ *       not answered itself, and is asked again by who still lives.
  *   J4  A record may be moved (journal_move_apart) and keeps its number, so its place in the order. A crash between the copy and the
  *       forgetting leaves it twice, one right after the other, and to do each kind twice is to do it once.
  *   J5  Of changes of length that follow one another only two stay, the shortest and the last, and of times only the last: these say all. So

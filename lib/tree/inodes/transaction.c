@@ -98,18 +98,35 @@ int transaction_set_inline(struct transaction *transaction, struct inode *inode,
 	return 0;
 }
 
+/* *ret_record NULL: none is needed. */
+static int take_record(const struct inode *inode, struct journal_record **ret_record)
+{
+	*ret_record = NULL;
+	if (inode->active.records.count == 0 || tree_is_replaying(inode->view->tree))
+		return 0;
+	*ret_record = journal_take(inode->view->tree->journal, 0);
+	return *ret_record ? 0 : -ENOMEM;
+}
+
 int transaction_note(struct transaction *transaction, struct inode *inode, enum journal_kind kind, uint64_t offset, uint64_t len)
 {
 	struct journal_record *record;
+	int r = take_record(inode, &record);
 
-	if (inode->active.records.count == 0 || tree_is_replaying(inode->view->tree))
-		return 0;
-	record = journal_take(inode->view->tree->journal, 0);
-	if (!record)
-		return -ENOMEM;
+	if (r < 0 || !record)
+		return r;
 	inode_count_record(inode, record, kind, offset, len);
 	item_of(transaction, inode)->noted++;
 	return 0;
+}
+
+int transaction_note_discard(struct transaction *transaction, struct inode *inode, uint64_t offset, uint64_t len)
+{
+	struct transaction_item *item = item_of(transaction, inode);
+
+	item->discard_offset = offset;
+	item->discard_len = len;
+	return take_record(inode, &item->discard);
 }
 
 /* It lost its last name, or a file without one got one. */
@@ -133,8 +150,11 @@ static void settle(struct transaction_item *item, int result)
 			inode_written(inode);
 		if (item->noted > 0)
 			dirty_keep_last(&inode->active);
+		inode_count_record(inode, item->discard, JOURNAL_DISCARD, item->discard_offset, item->discard_len);
 		return;
 	}
+	if (item->discard)
+		journal_forget(inode->view->tree->journal, item->discard);
 	if (item->is_inline_saved) {
 		buf_clear(&inode->inline_data);
 		inode->inline_data = item->saved_inline;

@@ -26,6 +26,8 @@ struct transaction_item {
 	bool is_inline_saved, had_inline_data;
 	bool put;
 	unsigned noted; /* so many of its last records in the journal are of this change */
+	struct journal_record *discard; /* NULL: none. Counted when the batch is written */
+	uint64_t discard_offset, discard_len;
 };
 
 struct transaction {
@@ -51,6 +53,8 @@ WARN_UNUSED int transaction_set_inline(struct transaction *transaction, struct i
  * times need not be set yet. -ENOMEM
  */
 WARN_UNUSED int transaction_note(struct transaction *transaction, struct inode *inode, enum journal_kind kind, uint64_t offset, uint64_t len);
+/* The same for a range of which the committed content is to count (JOURNAL_DISCARD): one of an inode in a transaction. */
+WARN_UNUSED int transaction_note_discard(struct transaction *transaction, struct inode *inode, uint64_t offset, uint64_t len);
 WARN_UNUSED int transaction_write(struct transaction *transaction, int result);
 void transaction_end(struct transaction *transaction);
 
