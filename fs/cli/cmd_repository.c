@@ -42,14 +42,14 @@ static int run_init(struct cli *cli)
 static const struct column list_columns[] = {
 	{"short", "BACKUP", COLUMN_TEXT},      {"taken", "TAKEN", COLUMN_TIME}, {"dataset", "DATASET", COLUMN_TEXT},
 	{"snapshot", "SNAPSHOT", COLUMN_TEXT}, {"type", "TYPE", COLUMN_TEXT},   {"base_short", "BASE", COLUMN_TEXT},
-	{"state", "STATE", COLUMN_TEXT},
+	{"state", "STATE", COLUMN_TEXT},       {"holds", "HELD BY", COLUMN_LIST},
 	{NULL, NULL, COLUMN_TEXT},
 };
 static const struct column show_columns[] = {
 	{"backup", "backup", COLUMN_TEXT}, {"taken", "taken", COLUMN_TIME}, {"dataset", "dataset", COLUMN_TEXT},
 	{"snapshot", "snapshot", COLUMN_TEXT}, {"type", "type", COLUMN_TEXT}, {"base", "base", COLUMN_TEXT},
 	{"identity", "identity", COLUMN_TEXT}, {"incomplete", "incomplete", COLUMN_FLAG}, {"host", "host", COLUMN_TEXT},
-	{"user", "user", COLUMN_TEXT}, {"tags", "tags", COLUMN_LIST}, {NULL, NULL, COLUMN_TEXT},
+	{"user", "user", COLUMN_TEXT}, {"tags", "tags", COLUMN_LIST}, {"holds", "held by", COLUMN_LIST}, {NULL, NULL, COLUMN_TEXT},
 };
 
 static void print_backups(struct cli *cli, json_t *rows)
@@ -70,6 +70,20 @@ static void print_backups(struct cli *cli, json_t *rows)
 	table_print(cli, list_columns, rows);
 }
 
+/* What restic has forgotten is gone, whoever holds it. */
+static void tell_gone(const json_t *result)
+{
+	const char *problem = json_string_value(json_object_get(result, "problem"));
+	const json_t *row;
+	size_t i;
+
+	if (problem)
+		fprintf(stderr, "corpusfs: it is not known what is held: %s\n", problem);
+	json_array_foreach(json_object_get(result, "gone"), i, row)
+		fprintf(stderr, "corpusfs: backup %.8s, which \"%s\" holds, is gone\n", json_string_value(json_object_get(row, "backup")),
+		        json_string_value(json_object_get(row, "tag")));
+}
+
 static int run_list(struct cli *cli)
 {
 	json_t *args = json_object(), *result;
@@ -83,6 +97,7 @@ static int run_list(struct cli *cli)
 	if (json_array_size(json_object_get(result, "backups")) == 0 && cli->argc > 1)
 		fprintf(stderr, "corpusfs: note: there is no backup of \"%s\" in %s\n", cli->argv[1], cli->argv[0]);
 	print_backups(cli, json_object_get(result, "backups"));
+	tell_gone(result);
 	json_decref(result);
 	return EXIT_OK;
 }

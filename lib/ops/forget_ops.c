@@ -1,11 +1,14 @@
 /* Backups that go, and the room of what no backup names. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "lib/backup/backup_find.h"
 #include "lib/backup/forget.h"
 #include "lib/backup/heads.h"
+#include "lib/backup/holds.h"
 #include "lib/backup/prune.h"
+#include "lib/base/shell.h"
 #include "lib/ops/json.h"
 #include "lib/ops/op_args.h"
 #include "lib/ops/op_repository.h"
@@ -19,18 +22,46 @@ static int forget_file(struct repository *repository, const char *name, struct e
 	return r < 0 && r != -ENOENT ? error_set(err, r, "backup %.8s cannot be removed: %s", name, error_text(r)) : 0;
 }
 
-/* Nothing goes while nobody knows which version is the newest. */
-static int read_heads(struct repository *repository, struct heads *ret_heads, struct error *err)
-{
-	int r = heads_read(repository, NULL, ret_heads, err);
+/* Who needs backups. */
+struct keepers {
+	struct heads heads;
+	struct backup_holds holds;
+};
 
-	return r == 0 ? heads_check_newest(ret_heads, err) : r;
+static void keepers_clear(struct keepers *keepers)
+{
+	heads_clear(&keepers->heads);
+	backup_holds_clear(&keepers->holds);
 }
 
-static int check_no_head(const struct heads *heads, const char *backup, struct error *err)
+/* Nothing goes while nobody knows which version is the newest, and what is held. */
+static int keepers_read(struct repository *repository, struct keepers *ret_keepers, struct error *err)
 {
-	const struct head *head = heads_keeping(heads, backup);
+	int r = heads_read(repository, NULL, &ret_keepers->heads, err);
 
+	if (r == 0)
+		r = heads_check_newest(&ret_keepers->heads, err);
+	return r == 0 ? backup_holds_read(repository, &ret_keepers->holds, err) : r;
+}
+
+static bool is_kept(const struct keepers *keepers, const char *backup)
+{
+	return heads_keeping(&keepers->heads, backup) || backup_holds_find(&keepers->holds, backup, NULL);
+}
+
+static int check_not_kept(const struct keepers *keepers, const char *backup, struct error *err)
+{
+	const struct head *head = heads_keeping(&keepers->heads, backup);
+	const struct backup_hold *hold = backup_holds_find(&keepers->holds, backup, NULL);
+	char shown[9];
+
+	if (!head && hold) {
+		(void)snprintf(shown, sizeof(shown), "%.8s", backup);
+		(void)error_set(err, -EBUSY, "backup %s is held: \"%s\"%s%s", shown, hold->tag, hold->host && *hold->host ? ", by a user of " : "",
+		                hold->host ? hold->host : "");
+		error_hint_shell(err, "corpusfs backup release REPOSITORY@%s %s", shown, hold->tag);
+		return -EBUSY;
+	}
 	if (!head)
 		return 0;
 	(void)error_set(err, -EBUSY, "backup %.8s is the newest version of \"%s\" that can be read, %s", backup, head->dataset, head->name);
@@ -41,9 +72,9 @@ static int check_no_head(const struct heads *heads, const char *backup, struct e
 static int forget_named(struct op_context *context, struct repository *repository, const json_t *names, bool dry_run, struct error *err)
 {
 	struct snapshot_files found = {0};
-	struct heads heads = {0};
+	struct keepers keepers = {0};
 	const json_t *entry;
-	int r = read_heads(repository, &heads, err);
+	int r = keepers_read(repository, &keepers, err);
 	size_t i;
 
 	/* All are looked for before the first one goes. */
@@ -55,14 +86,14 @@ static int forget_named(struct op_context *context, struct repository *repositor
 		if (r < 0)
 			break;
 		array_add(&found, snapshot);
-		r = check_no_head(&heads, snapshot.name, err);
+		r = check_not_kept(&keepers, snapshot.name, err);
 	}
 	for (i = 0; i < found.count && r == 0; i++) {
 		r = dry_run ? 0 : forget_file(repository, found.items[i].name, err);
 		if (r == 0)
 			r = op_row(context, op_backup_to_json(&found.items[i]));
 	}
-	heads_clear(&heads);
+	keepers_clear(&keepers);
 	snapshot_files_clear(&found);
 	return r;
 }
@@ -90,24 +121,24 @@ static struct keep_rules keep_rules_of(const json_t *args)
 static int forget_by_rules(struct repository *repository, const struct forgetting *forgetting, struct error *err)
 {
 	struct snapshot_files snapshots = {0};
-	struct heads heads = {0};
+	struct keepers keepers = {0};
 	AUTO_FREE bool *keeps = NULL;
 	int r = snapshot_files_read(repository, false, &snapshots, err);
 
 	if (r == 0)
-		r = read_heads(repository, &heads, err);
+		r = keepers_read(repository, &keepers, err);
 	keeps = xcalloc(snapshots.count + 1, sizeof(*keeps));
 	forget_apply(&forgetting->rules, &snapshots, keeps);
 	for (size_t i = 0; i < snapshots.count && r == 0; i++) {
 		const char *of = snapshot_file_tag_value(&snapshots.items[i], "dataset-id");
 
-		if (keeps[i] || heads_keeping(&heads, snapshots.items[i].name) || (forgetting->dataset_id && (!of || strcmp(of, forgetting->dataset_id) != 0)))
+		if (keeps[i] || is_kept(&keepers, snapshots.items[i].name) || (forgetting->dataset_id && (!of || strcmp(of, forgetting->dataset_id) != 0)))
 			continue;
 		r = forgetting->dry_run ? 0 : forget_file(repository, snapshots.items[i].name, err);
 		if (r == 0)
 			r = forgetting->each(forgetting->arg, &snapshots.items[i]);
 	}
-	heads_clear(&heads);
+	keepers_clear(&keepers);
 	snapshot_files_clear(&snapshots);
 	return r;
 }
@@ -119,7 +150,7 @@ static int give_row(void *arg, const struct snapshot_file *snapshot)
 
 /*
  * backup.forget: {password, backups: [name, ...] or keep: {last, hourly, daily, weekly, monthly, yearly}, dataset_id?: only backups that have it,
- * dry_run?} -> rows as backup.list: what goes. The head of what was published stays.
+ * dry_run?} -> rows as backup.list: what goes. The head of what was published stays, and what is held.
  */
 static int forget_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {

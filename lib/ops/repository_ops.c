@@ -5,6 +5,7 @@
 
 #include "lib/backup/backup_find.h"
 #include "lib/backup/drill.h"
+#include "lib/backup/holds.h"
 #include "lib/backup/rebuild_index.h"
 #include "lib/backup/restore.h"
 #include "lib/backup/verify.h"
@@ -41,34 +42,82 @@ static double seconds_of(struct timespec time)
 	return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
-/* backup.list: {password, dataset?: by its name, dataset_id?} -> rows {backup, taken, taken_ns, dataset, dataset_id?: STORE/NUMBER, snapshot?, type, base?,
- * identity?, incomplete, host} */
+static void set_holds(const struct backup_holds *holds, json_t *row)
+{
+	const char *backup = json_string_value(json_object_get(row, "backup"));
+	json_t *tags = json_array();
+
+	for (size_t i = 0; i < holds->count; i++)
+		if (strcmp(holds->items[i].backup, backup) == 0)
+			json_array_append_new(tags, json_from_bytes(holds->items[i].tag));
+	json_object_set_new(row, "holds", tags);
+}
+
+static int give_backup(struct op_context *context, const struct snapshot_file *snapshot, const struct backup_holds *holds)
+{
+	json_t *row = op_backup_to_json(snapshot);
+
+	set_holds(holds, row);
+	return op_row(context, row);
+}
+
+/* [{backup, tag}] of backups that are not there. */
+static json_t *holds_of_gone(const struct backup_holds *holds, const struct snapshot_files *snapshots)
+{
+	json_t *gone = json_array();
+
+	for (size_t i = 0; i < holds->count; i++) {
+		bool is_there = false;
+
+		for (size_t j = 0; j < snapshots->count && !is_there; j++)
+			is_there = strcmp(holds->items[i].backup, snapshots->items[j].name) == 0;
+		if (!is_there)
+			json_array_append_new(gone, json_pack("{s:s, s:o}", "backup", holds->items[i].backup, "tag", json_from_bytes(holds->items[i].tag)));
+	}
+	return gone;
+}
+
+/*
+ * backup.list: {password, dataset?: by its name, dataset_id?} -> {gone: [{backup, tag}]: holds of backups that are not there any more, problem?: why it is
+ * not known what is held}; rows {backup, taken, taken_ns, dataset, dataset_id?: STORE/NUMBER, snapshot?, type, base?, identity?, incomplete, host, holds:
+ * [tag]}
+ */
 static int list_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
 	const char *dataset = op_arg_string_or(args, "dataset", NULL), *dataset_id = op_arg_string_or(args, "dataset_id", NULL);
 	struct snapshot_files snapshots = {0};
+	struct backup_holds holds = {0};
 	struct repository *repository = NULL;
+	struct error problem = {0};
 	int r = op_repository_open(context, args, &repository, err);
 
+	/* In this order: what is held was there before. */
+	if (r == 0 && backup_holds_read(repository, &holds, &problem) < 0)
+		backup_holds_clear(&holds);
 	if (r == 0)
 		r = snapshot_files_read(repository, false, &snapshots, err);
 	for (size_t i = 0; i < snapshots.count && r == 0; i++) {
 		const char *of = snapshot_file_tag_value(&snapshots.items[i], "dataset-id");
 
 		if ((!dataset || strcmp(dataset, backup_dataset(&snapshots.items[i])) == 0) && (!dataset_id || (of && strcmp(dataset_id, of) == 0)))
-			r = op_row(context, op_backup_to_json(&snapshots.items[i]));
+			r = give_backup(context, &snapshots.items[i], &holds);
 	}
+	if (r == 0)
+		*ret_result = json_pack("{s:o, s:o*}", "gone", holds_of_gone(&holds, &snapshots), "problem",
+		                        problem.code < 0 ? json_from_bytes(problem.text) : NULL);
+	backup_holds_clear(&holds);
 	snapshot_files_clear(&snapshots);
 	repository_close(repository);
 	return r;
 }
 
-/* backup.show: {password, backup?, published?} -> as a row of backup.list, with tags: [text], user */
+/* backup.show: {password, backup?, published?} -> as a row of backup.list, with tags: [text], user; holds only where they can be read */
 static int show_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
 	AUTO_FREE char *backup = NULL;
 	struct snapshot_file snapshot = {0};
 	struct repository *repository = NULL;
+	struct backup_holds holds = {0};
 	int r = op_repository_open(context, args, &repository, err);
 	json_t *tags;
 
@@ -83,7 +132,10 @@ static int show_op(struct op_context *context, const json_t *args, json_t **ret_
 		*ret_result = op_backup_to_json(&snapshot);
 		json_object_set_new(*ret_result, "tags", tags);
 		json_object_set_new(*ret_result, "user", json_from_bytes(snapshot.user));
+		if (backup_holds_read(repository, &holds, NULL) == 0)
+			set_holds(&holds, *ret_result);
 	}
+	backup_holds_clear(&holds);
 	snapshot_file_clear(&snapshot);
 	repository_close(repository);
 	return r;

@@ -79,11 +79,17 @@ int objects_failed(struct objects *objects, int code, const char *what, struct e
 	return code;
 }
 
+bool object_folder_comes_later(enum object_kind kind)
+{
+	return kind == OBJECT_HEAD || kind == OBJECT_HOLD;
+}
+
 const char *object_kind_text(enum object_kind kind)
 {
 	static const char *const texts[OBJECT_KINDS] = {
 		[OBJECT_CONFIG] = "config file", [OBJECT_KEY] = "key file", [OBJECT_SNAPSHOT] = "snapshot file",
 		[OBJECT_INDEX] = "index file",   [OBJECT_PACK] = "pack",    [OBJECT_LOCK] = "lock", [OBJECT_HEAD] = "head",
+		[OBJECT_HOLD] = "hold",
 	};
 
 	return texts[kind];
@@ -102,6 +108,7 @@ const char *object_folder(enum object_kind kind)
 	static const char *const folders[OBJECT_KINDS] = {
 		[OBJECT_CONFIG] = "", [OBJECT_KEY] = "keys", [OBJECT_SNAPSHOT] = "snapshots",
 		[OBJECT_INDEX] = "index", [OBJECT_PACK] = "data", [OBJECT_LOCK] = "locks", [OBJECT_HEAD] = "heads",
+		[OBJECT_HOLD] = "holds",
 	};
 
 	return folders[kind];

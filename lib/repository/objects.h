@@ -2,8 +2,8 @@
  * A store of whole objects, which a repository is kept in: put once, never changed, read by ranges, listed, removed. The one interface that
  * a directory, S3 and restic's REST protocol stand behind (objects_open.h).
  *
- * Kinds and names: OBJECT_CONFIG has one object, whose name is ""; names of all other kinds are 64 hexadecimal digits (blob_id.h). OBJECT_HEAD is
- * not restic's: restic never looks into that folder, which is made when it is needed.
+ * Kinds and names: OBJECT_CONFIG has one object, whose name is ""; names of all other kinds are 64 hexadecimal digits (blob_id.h). OBJECT_HEAD and
+ * OBJECT_HOLD are not restic's: restic never looks into those folders, which are made when they are needed.
  *
  * Errors: -ENOENT there is none of that name; -EEXIST it is there already; -EACCES, -EROFS, -ENOSPC, -EIO and what else the place says.
  * Threads: any; calls may be made at once.
@@ -17,8 +17,8 @@
 #include "lib/base/buf.h"
 #include "lib/base/error.h"
 
-enum object_kind { OBJECT_CONFIG, OBJECT_KEY, OBJECT_SNAPSHOT, OBJECT_INDEX, OBJECT_PACK, OBJECT_LOCK, OBJECT_HEAD };
-#define OBJECT_KINDS (OBJECT_HEAD + 1)
+enum object_kind { OBJECT_CONFIG, OBJECT_KEY, OBJECT_SNAPSHOT, OBJECT_INDEX, OBJECT_PACK, OBJECT_LOCK, OBJECT_HEAD, OBJECT_HOLD };
+#define OBJECT_KINDS (OBJECT_HOLD + 1)
 
 #define OBJECT_FOLDER_TEXT 16
 
@@ -109,6 +109,8 @@ bool objects_is_away(int code);
 /* After a call failed: "WHAT: why", in the words of the place, if it has any. Returns `code`. */
 int objects_failed(struct objects *objects, int code, const char *what, struct error *err);
 
+/* Whether the folder of the kind is made when something is put there: until then there is none, and nothing is in it. */
+bool object_folder_comes_later(enum object_kind kind);
 /* What `kind` is called in messages: "pack", "index file", ... */
 const char *object_kind_text(enum object_kind kind);
 /* The folder of restic's layout that objects of the kind stand in: "keys", "data", ...; of the config "". */

@@ -62,7 +62,7 @@ static int create(struct objects *objects)
 	int r = 0;
 
 	for (unsigned kind = 0; kind < OBJECT_KINDS && r == 0; kind++)
-		if (*object_folder(kind) && kind != OBJECT_HEAD && mkdirat(dir_of(objects), object_folder(kind), 0700) < 0 && errno != EEXIST)
+		if (*object_folder(kind) && !object_folder_comes_later(kind) && mkdirat(dir_of(objects), object_folder(kind), 0700) < 0 && errno != EEXIST)
 			r = -errno;
 	for (unsigned i = 0; i < PACK_FOLDERS && r == 0; i++) {
 		char folder[PATH_LEN];
@@ -134,8 +134,8 @@ static int put(struct objects *objects, enum object_kind kind, const char *name,
 
 	folder_of(kind, name, folder_name);
 	AUTO_CLOSE int folder = open_folder(objects, folder_name);
-	if (folder == -ENOENT && (kind == OBJECT_PACK || kind == OBJECT_HEAD)) {
-		/* restic makes folders of packs when they are needed, and knows none of heads. */
+	if (folder == -ENOENT && (kind == OBJECT_PACK || object_folder_comes_later(kind))) {
+		/* restic makes folders of packs when they are needed, and knows none of heads and holds. */
 		r = make_folder(objects, kind, folder_name);
 		if (r < 0)
 			return r;
@@ -292,7 +292,7 @@ static int look_through_all(const struct objects *objects, enum object_kind kind
 
 	if (kind != OBJECT_PACK) {
 		r = look_through(objects, object_folder(kind), each, arg);
-		return r == -ENOENT && kind == OBJECT_HEAD ? 0 : r;
+		return r == -ENOENT && object_folder_comes_later(kind) ? 0 : r;
 	}
 	/* Of its folders, restic makes some only when they are needed. */
 	AUTO_CLOSE int above = open_folder(objects, object_folder(kind));

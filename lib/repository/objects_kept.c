@@ -48,7 +48,7 @@ static bool is_away(int code)
 
 static bool is_copied(enum object_kind kind)
 {
-	return kind != OBJECT_PACK && kind != OBJECT_LOCK;
+	return kind != OBJECT_PACK && kind != OBJECT_LOCK && kind != OBJECT_HOLD;
 }
 
 static bool is_named_by_content(enum object_kind kind)
@@ -358,7 +358,7 @@ void objects_kept_stop(struct objects *objects)
 int objects_kept_folders(int dir)
 {
 	for (unsigned kind = 0; kind < OBJECT_KINDS; kind++)
-		if (kind != OBJECT_PACK && *object_folder(kind) && mkdirat(dir, object_folder(kind), 0700) < 0 && errno != EEXIST)
+		if (kind != OBJECT_PACK && kind != OBJECT_HOLD && *object_folder(kind) && mkdirat(dir, object_folder(kind), 0700) < 0 && errno != EEXIST)
 			return -errno;
 	return 0;
 }

@@ -139,8 +139,8 @@ static int list(struct objects *objects, enum object_kind kind, objects_list_fn 
 			r = take_row(objects, kind, row, each, arg);
 	}
 	json_decref(rows);
-	/* A folder that was never written to: nobody makes that of heads before, and not every server that of locks. Of the others, it has been lost. */
-	return r == -ENOENT && (kind == OBJECT_HEAD || kind == OBJECT_LOCK || rest_of(objects)->is_rclone) ? 0 : r;
+	/* A folder that was never written to: nobody makes those of heads and holds before, and not every server that of locks. Of the others, it was lost. */
+	return r == -ENOENT && (object_folder_comes_later(kind) || kind == OBJECT_LOCK || rest_of(objects)->is_rclone) ? 0 : r;
 }
 
 static int remove_object(struct objects *objects, enum object_kind kind, const char *name)
