@@ -23,8 +23,8 @@
  * Why it ends. Who reads or writes in the range that is being sealed gives the seal a head start, which is longer than it takes to drop
  * pages that are clean, and in a second try only those are left that passed meanwhile. Nothing is invalidated while a request that holds its
  * pages locked waits at the gate: who reaches beyond the sealed part passes and unseals what he touched, and with him those who wait for
- * pages there. Should nothing move for FREEZE_STILL_MS, or the whole take FREEZE_LIMIT_MS, a watcher opens the gate, and the snapshot fails
- * with -EBUSY.
+ * pages there. Should nothing move for FREEZE_STILL_MS, or the whole take FREEZE_LIMIT_MS, or what waits need more than FREEZE_HELD_MAX of
+ * memory, a watcher opens the gate, and the snapshot fails with -EBUSY.
  */
 #include "fs/fuse/freeze/freeze.h"
 
@@ -39,6 +39,7 @@
 
 #define FREEZE_LIMIT_MS 60000
 #define FREEZE_STILL_MS 10000
+#define FREEZE_HELD_MAX (256UL << 20)
 #define WATCH_STEP_MS 250
 #define BULK_MIN (32U << 20) /* bytes of files: with fewer a child is more work than writing page by page */
 #define LET_PASS_STEPS 200 /* 10 ms */
@@ -60,7 +61,7 @@ struct freeze *freeze_new(struct store *store)
 	struct freeze *freeze = xcalloc(1, sizeof(*freeze));
 
 	freeze->store = store;
-	freeze->gate = gate_new();
+	freeze->gate = gate_new(FREEZE_HELD_MAX);
 	mutex_init(&freeze->lock, LOCK_FUSE_FREEZE);
 	return freeze;
 }
@@ -321,7 +322,7 @@ static void watch(struct watch *watch)
 		if (moves != moved)
 			moved_ms = now_ms;
 		moved = moves;
-		if (now_ms > moved_ms + FREEZE_STILL_MS || now_ms > began_ms + FREEZE_LIMIT_MS)
+		if (gate_is_full(freeze->gate) || now_ms > moved_ms + FREEZE_STILL_MS || now_ms > began_ms + FREEZE_LIMIT_MS)
 			return;
 		pthread_cond_clockwait(&watch->cond, &watch->lock, CLOCK_MONOTONIC, &until);
 	}

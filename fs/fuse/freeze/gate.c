@@ -23,18 +23,30 @@ struct held {
 struct gate {
 	atomic_bool closed;
 	_Atomic uint64_t moved; /* reads and writes that passed while it was closed */
+	atomic_bool full;     /* for some request there was no room */
 	pthread_mutex_t lock; /* guards all below */
+	pthread_cond_t opened;
 	uint32_t *views;
 	size_t count;
 	struct held *held;
+	size_t held_bytes, held_max;
 	struct session_slot *slots;
 };
 
-struct gate *gate_new(void)
+/* What becomes of a request. */
+enum verdict {
+	PASSES,
+	HELD,
+	WAITS, /* there is no room to hold it */
+};
+
+struct gate *gate_new(size_t held_max)
 {
 	struct gate *gate = xcalloc(1, sizeof(*gate));
 
+	gate->held_max = held_max;
 	pthread_mutex_init(&gate->lock, NULL);
+	pthread_cond_init(&gate->opened, NULL);
 	return gate;
 }
 
@@ -43,6 +55,7 @@ void gate_free(struct gate *gate)
 	if (!gate)
 		return;
 	pthread_mutex_destroy(&gate->lock);
+	pthread_cond_destroy(&gate->opened);
 	free(gate->views);
 	free(gate);
 }
@@ -152,14 +165,30 @@ static void yield_to_seal(struct writers *writers, uint64_t node, const struct w
 }
 
 /* Caller holds the lock. */
-static void hold(struct gate *gate, struct session *session, const void *request, size_t len)
+static enum verdict hold(struct gate *gate, struct session *session, const void *request, size_t len)
 {
-	struct held *held = xmalloc(sizeof(*held) + len);
+	struct held *held;
 
+	if (len > gate->held_max - gate->held_bytes) {
+		atomic_store(&gate->full, true);
+		return WAITS;
+	}
+	held = xmalloc(sizeof(*held) + len);
+	gate->held_bytes += len;
 	held->session = session;
 	held->len = len;
 	memcpy(held->request, request, len);
 	DL_APPEND(gate->held, held);
+	return HELD;
+}
+
+/* The gate is opened at once, or whoever froze is about to do it. */
+static void await_open(struct gate *gate)
+{
+	pthread_mutex_lock(&gate->lock);
+	while (atomic_load(&gate->closed) && atomic_load(&gate->full))
+		pthread_cond_wait(&gate->opened, &gate->lock);
+	pthread_mutex_unlock(&gate->lock);
 }
 
 static void run(struct held *list)
@@ -183,17 +212,19 @@ static struct held *take_behind(struct gate *gate, struct session *session, uint
 		if (held->session != session || in->nodeid != node || !moves_content(in) || access_of(in).end <= offset)
 			continue;
 		DL_DELETE(gate->held, held);
+		gate->held_bytes -= held->len;
 		DL_APPEND(taken, held);
 	}
 	return taken;
 }
 
-/* Whether a read or write passes; the gate was closed when it came. */
-static bool pass_content(struct gate_session *session, struct session_slot *slot, const struct fuse_in_header *in, uint32_t view)
+/* Of a read or write; the gate was closed when it came. */
+static enum verdict pass_content(struct gate_session *session, struct session_slot *slot, const struct fuse_in_header *in, uint32_t view)
 {
 	struct gate *gate = session->gate;
 	const struct writers_access access = access_of(in);
 	struct held *behind = NULL;
+	enum verdict verdict = PASSES;
 	uint64_t unsealed;
 	bool passes;
 
@@ -202,7 +233,7 @@ static bool pass_content(struct gate_session *session, struct session_slot *slot
 	pthread_mutex_lock(&gate->lock);
 	passes = writers_pass(&session->writers, in->nodeid, &access, &unsealed) || !gate->closed || !has_view(gate, view);
 	if (!passes) {
-		hold(gate, session->session, in, in->len);
+		verdict = hold(gate, session->session, in, in->len);
 		atomic_store(access.writes ? &slot->writes : &slot->view, 0);
 	} else if (unsealed != UINT64_MAX) {
 		behind = take_behind(gate, session->session, in->nodeid, unsealed);
@@ -213,15 +244,15 @@ static bool pass_content(struct gate_session *session, struct session_slot *slot
 	run(behind);
 	if (passes)
 		note_move(gate, in);
-	return passes;
+	return verdict;
 }
 
-/* Whether a request for the view passes. */
-static bool pass(struct gate_session *session, struct session_slot *slot, const struct fuse_in_header *in, uint32_t view)
+/* Of a request for the view. */
+static enum verdict pass(struct gate_session *session, struct session_slot *slot, const struct fuse_in_header *in, uint32_t view)
 {
 	struct gate *gate = session->gate;
 	_Atomic uint32_t *mark = in->opcode == FUSE_WRITE ? &slot->writes : &slot->view;
-	bool holds;
+	enum verdict verdict = PASSES;
 
 	/*
 	 * First the mark, then the question: gate_close() does it the other way round, so that one of the two sees
@@ -231,25 +262,24 @@ static bool pass(struct gate_session *session, struct session_slot *slot, const 
 		atomic_store(mark, view);
 	/* never held, but waited for: what was closed before the gate was is not among the writers then */
 	if (in->opcode == FUSE_RELEASE || !atomic_load(&gate->closed))
-		return true;
+		return PASSES;
 	if (moves_content(in))
 		return pass_content(session, slot, in, view);
 	pthread_mutex_lock(&gate->lock);
-	holds = gate->closed && has_view(gate, view);
-	if (holds) {
-		hold(gate, session->session, in, in->len);
+	if (gate->closed && has_view(gate, view)) {
+		verdict = hold(gate, session->session, in, in->len);
 		atomic_store(mark, 0);
 	}
 	pthread_mutex_unlock(&gate->lock);
-	return !holds;
+	return verdict;
 }
 
 static bool enter(void *arg, struct session_slot *slot, const void *request, size_t len)
 {
 	struct gate_session *session = arg;
 	const struct fuse_in_header *in = request;
+	enum verdict verdict;
 	uint32_t view;
-	bool passes;
 
 	if (always_passes(in)) {
 		note_move(session->gate, in);
@@ -258,9 +288,11 @@ static bool enter(void *arg, struct session_slot *slot, const void *request, siz
 	/* the root of a head that was replaced before the question is that of another view by now */
 	do {
 		view = node_decode(in->nodeid, &session->root).view;
-		passes = pass(session, slot, in, view);
-	} while (passes && node_decode(in->nodeid, &session->root).view != view);
-	return passes;
+		verdict = pass(session, slot, in, view);
+		if (verdict == WAITS)
+			await_open(session->gate);
+	} while (verdict == WAITS || (verdict == PASSES && node_decode(in->nodeid, &session->root).view != view));
+	return verdict == PASSES;
 }
 
 static void leave(void *arg, struct session_slot *slot)
@@ -326,8 +358,16 @@ void gate_open(struct gate *gate)
 	atomic_store(&gate->closed, false);
 	gate->count = 0;
 	all = steal_ptr(gate->held);
+	gate->held_bytes = 0;
+	atomic_store(&gate->full, false);
+	pthread_cond_broadcast(&gate->opened);
 	pthread_mutex_unlock(&gate->lock);
 	run(all);
+}
+
+bool gate_is_full(struct gate *gate)
+{
+	return atomic_load(&gate->full);
 }
 
 uint64_t gate_moved(struct gate *gate)

@@ -37,7 +37,7 @@ struct gate_session {
 	struct write_back *write_back;
 };
 
-struct gate *gate_new(void);
+struct gate *gate_new(size_t held_max); /* bytes of requests that it holds at most; who comes then waits until it is opened */
 void gate_free(struct gate *gate);
 
 /* For the session's options. The session reads its requests past the gate. */
@@ -49,6 +49,7 @@ WARN_UNUSED int gate_drain(struct gate *gate, uint64_t until_ms);
 WARN_UNUSED int gate_drain_writes(struct gate *gate, uint64_t until_ms);
 /* Opens it and runs what was held in the caller's thread. Nothing happens when it is open. */
 void gate_open(struct gate *gate);
+bool gate_is_full(struct gate *gate); /* somebody waits because it is: it should be opened soon */
 uint64_t gate_moved(struct gate *gate); /* grows while the kernel brings in content past the closed gate */
 
 #endif
