@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <stddef.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -11,11 +12,13 @@ int supervisor_page_new(struct supervisor_page **ret_page, int *ret_fd)
 
 	if (fd < 0 || ftruncate(fd, sizeof(*page)) < 0)
 		return -errno;
-	page = mmap(NULL, sizeof(*page), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
+	page = mmap(NULL, sizeof(*page), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (page == MAP_FAILED) {
 		close(fd);
 		return -ENOMEM;
 	}
+	/* all that the supervisor uses is there from the start; older kernels (before Linux 5.14) bring it when it is used */
+	(void)!madvise(page, offsetof(struct supervisor_page, untold), MADV_POPULATE_WRITE);
 	page->magic = SUPERVISOR_MAGIC;
 	page->heritage = SUPERVISOR_HERITAGE;
 	page->lock_fd = page->journal_fd = -1;

@@ -31,13 +31,15 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "fs/supervise/untold.h"
+
 #define SUPERVISOR_ARGUMENT "--supervised" /* of the program, when it is to be the daemon: PAGE SOCKET LIFE READY, descriptors, READY may be -1 */
 #define SUPERVISOR_NAME "corpusfs-super"   /* what `ps -o comm` shows */
 /*
  * The number of all that one daemon leaves to the next: this page, kept.h, lib/tree/inodes/journal.h, the options (fs/daemon/serve/heritage.h). It
  * is raised with any change of them: a program takes over only from one with the same number.
  */
-#define SUPERVISOR_HERITAGE 3
+#define SUPERVISOR_HERITAGE 4
 #define SUPERVISOR_SESSIONS 128
 #define SUPERVISOR_DEAD_MAX 16 /* more than die before one has taken the store */
 #define SUPERVISOR_OPTIONS_MAX 65536
@@ -80,6 +82,7 @@ struct supervisor_page {
 	_Atomic uint32_t fell_back; /* the program that was passed last did not come up */
 	_Atomic uint32_t over;      /* it ends, and has nothing to tell a service manager any more */
 	char options[SUPERVISOR_OPTIONS_MAX];
+	struct untold untold; /* the daemons' own; the supervisor does not look at it */
 };
 #define SUPERVISOR_MAGIC 0x3170757373667063ULL
 

@@ -314,3 +314,23 @@ def test_a_mount_stays_with_its_dataset_and_its_snapshot_whatever_they_are_calle
     store.umount(snapshot)
     store.umount(head)
     assert procs.read(store.mount() + "/old/file") == b"of d, third"
+
+
+@succession.needs
+@pytest.mark.parametrize("how", ["crash", "restart"])
+def test_changes_that_the_kernel_was_not_told_of_are_told_by_the_next_daemon(store, how):
+    """What a read-only mount has open shows what was changed elsewhere just before."""
+    store.create("d")
+    point = store.mount(options="supervise", env={"CORPUSFS_FAULT": "notice-before-kernel:sleep5000"})
+    with open(point + "/d/file", "wb") as handle:
+        handle.write(b"old")
+    other = store.mount(options="ro")
+    with open(other + "/d/file", "rb", buffering=0) as seen, open(point + "/d/file", "r+b", buffering=0) as handle:
+        assert seen.read() == b"old"
+        handle.write(b"newer")
+        if how == "crash":
+            kill(store)
+        else:
+            store.ok("restart", store.path)
+            store.find_daemon()
+        procs.poll(lambda: os.pread(seen.fileno(), 10, 0) == b"newer" and os.fstat(seen.fileno()).st_size == 5, 30, "it shows")

@@ -114,6 +114,7 @@ int mounts_resume(struct mounts *mounts, struct keeper *keeper, struct error *er
 		if (result < 0)
 			log_line(mounts->log, "warning", "not-resumed", "session=%u text=\"%s\"", i, local.text[0] ? local.text : error_text(result));
 	}
+	mount_group_resumed(mounts->group);
 	return mounts->entries ? 0 : error_set(err, MOUNTS_NONE, "no mount can go on");
 }
 

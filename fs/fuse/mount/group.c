@@ -54,6 +54,13 @@ void mount_group_settle(struct mount_group *group)
 	changes_settle(group);
 }
 
+void mount_group_resumed(struct mount_group *group)
+{
+	if (!changes_resume(group))
+		group_log(group, "warning", "more had changed than a daemon can leave to the next one: read-only mounts may show some of it as it was, "
+		                            "where it is open");
+}
+
 void mount_group_free(struct mount_group *group)
 {
 	if (!group)

@@ -30,6 +30,7 @@ struct mount_group *mount_group_new(struct store *store, const struct mount_log 
 void mount_group_free(struct mount_group *group); /* all mounts must have ended */
 
 /* What operations have changed is seen in all mounts. Waits a second at most. */
+void mount_group_resumed(struct mount_group *group); /* all mounts of the daemon before this one serve */
 void mount_group_settle(struct mount_group *group);
 
 /* Bytes of memory that names of open directories take, and how much they may. */

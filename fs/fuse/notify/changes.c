@@ -43,9 +43,12 @@ struct changes {
 	struct kept *kept, *kept_before; /* since the last round, and before it */
 	uint64_t rounds_begun, rounds_done;
 	bool hurry, leave;
+	struct untold *untold; /* NULL: nobody would tell it later */
+	bool resumes;          /* what a daemon before this one has left there is not told yet */
 };
 
-static void note(struct changes *changes, const struct change_key *what, const char *name)
+/* False: it is noted already. */
+static bool add(struct changes *changes, const struct change_key *what, const char *name)
 {
 	const size_t key_len = sizeof(*what) + strlen(name);
 	struct change_key *key = xcalloc(1, key_len + 1);
@@ -58,15 +61,48 @@ static void note(struct changes *changes, const struct change_key *what, const c
 	key->kind = what->kind;
 	key->attributes = what->attributes;
 	memcpy(key->name, name, strlen(name));
-	pthread_mutex_lock(&changes->lock);
 	HASH_FIND(hh, changes->pending, key, key_len, change);
-	if (!change) {
-		change = xcalloc(1, sizeof(*change));
-		change->key = steal_ptr(key);
-		HASH_ADD_KEYPTR(hh, changes->pending, change->key, key_len, change);
+	if (change) {
+		free(key);
+		return false;
 	}
+	change = xcalloc(1, sizeof(*change));
+	change->key = key;
+	HASH_ADD_KEYPTR(hh, changes->pending, change->key, key_len, change);
+	return true;
+}
+
+static void note(struct changes *changes, const struct change_key *what, const char *name)
+{
+	const struct untold_change left = {
+		.ino = what->ino, .view = what->view, .kind = (uint8_t)what->kind, .attributes = what->attributes};
+
+	pthread_mutex_lock(&changes->lock);
+	if (add(changes, what, name) && changes->untold)
+		untold_add(changes->untold, &left, name);
 	pthread_mutex_unlock(&changes->lock);
-	free(key);
+}
+
+static void add_left(void *arg, const struct untold_change *left, const char *name)
+{
+	const struct change_key what = {
+		.ino = left->ino, .view = left->view, .kind = (enum node_kind)left->kind, .attributes = left->attributes};
+
+	if (left->kind == NODE_FILE || left->kind == NODE_SNAPSHOTS || left->kind == NODE_DATASETS)
+		(void)!add(arg, &what, name);
+}
+
+bool changes_resume(struct mount_group *group)
+{
+	struct changes *changes = group->changes;
+	bool known = true;
+
+	pthread_mutex_lock(&changes->lock);
+	if (changes->untold)
+		known = untold_each(changes->untold, add_left, changes);
+	changes->resumes = false;
+	pthread_mutex_unlock(&changes->lock);
+	return known;
 }
 
 void changes_note(struct mount *mount, uint32_t view, uint64_t ino)
@@ -220,6 +256,8 @@ static void *changes_main(void *arg)
 {
 	struct changes *changes = arg;
 	unsigned periods = 0;
+	uint64_t told;
+	bool all;
 
 	pthread_mutex_lock(&changes->lock);
 	while (!changes->leave) {
@@ -233,6 +271,8 @@ static void *changes_main(void *arg)
 		changes->hurry = false;
 		changes->rounds_begun++;
 		pending = steal_ptr(changes->pending);
+		told = changes->untold ? untold_end(changes->untold) : 0;
+		all = !changes->resumes;
 		expired = changes->kept_before;
 		changes->kept_before = steal_ptr(changes->kept);
 		pthread_mutex_unlock(&changes->lock);
@@ -243,6 +283,8 @@ static void *changes_main(void *arg)
 			write_back_all(changes->group);
 		pthread_mutex_lock(&changes->lock);
 		changes->rounds_done = changes->rounds_begun;
+		if (changes->untold && all)
+			untold_told(changes->untold, told);
 		pthread_cond_broadcast(&changes->told);
 	}
 	pthread_mutex_unlock(&changes->lock);
@@ -277,6 +319,8 @@ struct changes *changes_new(struct mount_group *group)
 	struct changes *changes = xcalloc(1, sizeof(*changes));
 
 	changes->group = group;
+	changes->untold = group->keeper ? &keeper_page(group->keeper)->untold : NULL;
+	changes->resumes = changes->untold && untold_end(changes->untold) > 0;
 	pthread_mutex_init(&changes->lock, NULL);
 	pthread_cond_init(&changes->wake, NULL);
 	pthread_cond_init(&changes->told, NULL);

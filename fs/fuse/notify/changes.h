@@ -6,12 +6,17 @@
  * The pause between change and notice is wanted: an answer that was made before the change has reached the kernel by
  * then, and is dropped by the notice. The queue is as long as what one fifth of a second can change.
  *
+ * Whoever is answered has his change noted where the next daemon finds it, should this one die before the kernel is told.
+ *
  * Threads: any.
  */
 #ifndef CORPUSFS_FUSE_NOTIFY_CHANGES_H
 #define CORPUSFS_FUSE_NOTIFY_CHANGES_H
 
+#include <stdbool.h>
 #include <stdint.h>
+
+#include "lib/base/clean.h"
 
 struct changes;
 struct mount;
@@ -38,6 +43,8 @@ void changes_note_entry(struct mount_group *group, uint32_t view, uint64_t dir, 
 /* A name of a head stands for something else, in all mounts: tells the kernel before it returns, and once more later. Not in a request's
  * thread. */
 void changes_tell_name(struct mount_group *group, uint32_t view, uint64_t dir, const char *name);
+/* What a daemon before this one has not told any more, by now that all mounts serve. False: some of it is not known. */
+WARN_UNUSED bool changes_resume(struct mount_group *group);
 /* Waits, a second at most, until the kernel has been told what was noted before. Not in a request's thread. */
 void changes_settle(struct mount_group *group);
 
