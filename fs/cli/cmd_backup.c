@@ -1,3 +1,4 @@
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -189,6 +190,8 @@ static void print_restored(const json_t *result, const char *target)
 	if (number(result, "skipped") > 0)
 		say(", %lld were there already", (long long)number(result, "skipped"));
 	say("\n");
+	if (json_object_get(result, "was_filled"))
+		say("%s was not empty: the backup's files took the place of those of their names, others stay\n", target);
 	if (guard)
 		say("what was there before is %s@%s\n", target, guard);
 	if (json_object_get(result, "snapshot"))
@@ -276,10 +279,23 @@ static int restore_dataset(struct cli *cli, json_t *args, int fd, char **ret_sto
 	return run_op_with(*ret_store, "restore", args, fd, "restore", ret_result, err);
 }
 
+static bool has_entries(const char *path)
+{
+	DIR *dir = opendir(path);
+	bool found = false;
+
+	for (const struct dirent *entry; dir && !found && (entry = readdir(dir));)
+		found = strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
+	if (dir)
+		(void)closedir(dir);
+	return found;
+}
+
 static int restore_directory(struct cli *cli, json_t *args, int fd, json_t **ret_result, struct error *err)
 {
 	AUTO_CLOSE int target = -1;
 	int r = mkdir(cli->argv[1], 0700) < 0 && errno != EEXIST ? -errno : 0;
+	const bool was_filled = r == 0 && has_entries(cli->argv[1]);
 
 	if (r == 0) {
 		target = open(cli->argv[1], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -290,7 +306,10 @@ static int restore_directory(struct cli *cli, json_t *args, int fd, json_t **ret
 		return error_set(err, r, "%s: %s", cli->argv[1], error_text(r));
 	}
 	json_object_set_new(args, "target", json_from_bytes(cli->argv[1]));
-	return run_op_alone("restore.directory", args, fd, target, "restore", ret_result, err);
+	r = run_op_alone("restore.directory", args, fd, target, "restore", ret_result, err);
+	if (r == 0 && was_filled)
+		json_object_set_new(*ret_result, "was_filled", json_true());
+	return r;
 }
 
 static int run_restore(struct cli *cli)

@@ -9,6 +9,7 @@
 #include "fs/cli/exit.h"
 #include "fs/cli/password.h"
 #include "fs/cli/place.h"
+#include "fs/cli/remotes.h"
 #include "fs/cli/repository.h"
 #include "fs/cli/run.h"
 #include "fs/cli/say.h"
@@ -138,6 +139,18 @@ static double verified_in(const struct report *report, const char *path, const j
 	return newest;
 }
 
+/* Of what stands in a directory, also by the name of a remote. */
+static int stat_place(const char *place, struct stat *st)
+{
+	json_t *remote = NULL;
+	struct error ignored = {0};
+	const char *url = remote_find(place, &remote, NULL, &ignored) == 1 ? json_string_value(json_object_get(remote, "url")) : NULL;
+	const int r = stat(url ? url : place, st);
+
+	json_decref(remote);
+	return r;
+}
+
 /* Copies on one filesystem die with its disk: that is said, for the figures take each for a disk of its own. */
 static int find_neighbour(struct report *report, const char *path, json_t *own, struct error *err)
 {
@@ -145,12 +158,12 @@ static int find_neighbour(struct report *report, const char *path, json_t *own, 
 	json_t *row;
 	size_t i;
 
-	if (stat(path, &st) < 0)
+	if (stat_place(path, &st) < 0)
 		return 0;
 	json_array_foreach(report->copies, i, row) {
 		const char *place = json_string_value(json_object_get(row, "copy"));
 
-		if (row == own || stat(place, &other) < 0)
+		if (row == own || stat_place(place, &other) < 0)
 			continue;
 		if (st.st_dev == other.st_dev && st.st_ino == other.st_ino)
 			return error_set(err, -EINVAL, "%s and %s are one copy", place, path);
@@ -171,11 +184,12 @@ static void tell_neighbours(const struct report *report)
 			    json_string_value(json_object_get(row, "copy")), json_string_value(json_object_get(row, "beside")));
 }
 
-/* "[SITE:]REPO" */
+/* "[SITE:]REPO"; the name of a remote is no site. */
 static int add_repository(struct report *report, const char *text, struct error *err)
 {
 	const char *colon = strchr(text, ':'), *slash = strchr(text, '/');
-	const bool has_site = colon && colon > text && (!slash || colon < slash);
+	struct error ignored = {0};
+	const bool has_site = colon && colon > text && (!slash || colon < slash) && remote_find(text, NULL, NULL, &ignored) != 1;
 	AUTO_FREE char *site = has_site ? xasprintf("%.*s", (int)(colon - text), text) : xstrdup(HERE);
 	const char *path = has_site ? colon + 1 : text;
 	double newest = 0, verified;

@@ -145,7 +145,8 @@ static void print_verified(const json_t *result, bool data)
 	else if (number(result, "hurt") == 0)
 		say(": damaged, but no backup of those that can be read is hurt by it\n");
 	else
-		say(": damaged, and %lld backup%s hurt\n", (long long)number(result, "hurt"), number(result, "hurt") == 1 ? " is" : "s are");
+		say(": damaged, and %lld backup%s hurt; a full backup relies on nothing that is there\n", (long long)number(result, "hurt"),
+		    number(result, "hurt") == 1 ? " is" : "s are");
 }
 
 static int run_verify(struct cli *cli)
@@ -274,9 +275,17 @@ static int run_rebuild(struct cli *cli)
 
 static void print_forgotten(struct cli *cli, json_t *rows, const char *next)
 {
+	const json_t *row;
+	size_t i;
+
 	if (!cli_option(cli, "json"))
 		say("%s%s:\n", cli_option(cli, "dry-run") ? "would forget" : "forgotten", cli_option(cli, "dry-run") ? "" : next);
 	print_backups(cli, rows);
+	/* Whoever mounts or restores that version cannot any more. */
+	json_array_foreach(rows, i, row)
+		if (json_object_get(row, "published") && !cli_option(cli, "json"))
+			say("backup %.8s %s published as %s\n", json_string_value(json_object_get(row, "backup")), cli_option(cli, "dry-run") ? "is" : "was",
+			    json_string_value(json_object_get(row, "published")));
 }
 
 static int run_forget(struct cli *cli)
@@ -403,8 +412,9 @@ const struct command repository_commands[] = {
 	{.name = "backup init",
          .operands = "REPO",
          .summary = "make a repository for backups",
-         .details = "REPO is a directory. It is a restic repository of format version 2, encrypted\n"
-                    "with the password; one that restic made is used as it is.\n",
+         .details = "REPO is a directory, or s3:URL, rest:URL, or a remote with a colon. It is a restic\n"
+                    "repository of format version 2, encrypted with the password; one that restic made\n"
+                    "is used as it is.\n",
          .min = 1,
          .max = 1,
          .options = plain_options,

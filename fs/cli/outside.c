@@ -207,8 +207,13 @@ void outside_drop(struct outside *target)
 {
 	if (target->part)
 		unlink(target->part);
-	if (target->made)
-		(void)!rmdir(target->path); /* unless something is in it */
+	if (!target->made)
+		return;
+	/* A dataset that is open stays. */
+	if (target->fd >= 0)
+		close(target->fd);
+	target->fd = -1;
+	(void)!rmdir(target->path); /* unless something is in it */
 }
 
 void outside_close(struct outside *target)

@@ -108,6 +108,8 @@ json_t *op_backup_to_json(const struct snapshot_file *snapshot)
 	                 "base", parent[0] ? parent : NULL, "identity", identity, "incomplete", snapshot_file_has_tag(snapshot, "incomplete"), "host",
 	                 json_from_bytes(snapshot->host));
 	op_set_time(object, "taken", snapshot->time);
+	if (snapshot_file_tag_value(snapshot, "published"))
+		json_object_set_new(object, "published", json_from_bytes(snapshot_file_tag_value(snapshot, "published")));
 	return object;
 }
 

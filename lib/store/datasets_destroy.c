@@ -36,14 +36,11 @@ static int check_snapshots(struct store *store, struct dataset *dataset, unsigne
 		error_hint_shell(err, "destroy them first, or together with the dataset: corpusfs dataset destroy %s --snapshots", dataset->name);
 		return -ENOTEMPTY;
 	}
-	for (struct snapshot *snapshot = dataset->snapshots; snapshot; snapshot = snapshot->by_name.next) {
-		int result = held_check(snapshot, err);
-		if (result == 0 && store_busy(store, snapshot->record.view))
+	int result = held_check_all(dataset, err);
+	for (struct snapshot *snapshot = dataset->snapshots; result == 0 && snapshot; snapshot = snapshot->by_name.next)
+		if (store_busy(store, snapshot->record.view))
 			result = error_set(err, -EBUSY, "snapshot \"%s@%s\" is mounted", dataset->name, snapshot->name);
-		if (result < 0)
-			return result;
-	}
-	return 0;
+	return result;
 }
 
 /* Its views that are to go. */

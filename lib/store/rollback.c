@@ -52,7 +52,7 @@ static int build_rollback(struct store *store, struct rollback *rollback, struct
 	if (result == 0)
 		result = family_next_epoch(store->tree, record.family, batch, &rollback->epoch);
 	if (result == 0 && rollback->guard)
-		result = snapshot_prepare(store, dataset, rollback->guard_name, "", SNAPSHOT_GUARD, clock_now(), batch,
+		result = snapshot_prepare(store, dataset, rollback->guard_name, "taken before a rollback", SNAPSHOT_GUARD, clock_now(), batch,
 					  &rollback->guard_record);
 	else if (result == 0)
 		result = catalog_bury(store, batch, record.family, record.view, &record.line);

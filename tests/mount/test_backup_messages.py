@@ -190,3 +190,11 @@ def test_lines_of_a_list_of_keys_fit_a_terminal(repository):
     assert all(len(line) - len(host) <= 80 for line in text.splitlines()), text
     (row,) = repository.json("backup", "key", "list", repository.path)
     assert len(row["key"]) == 64 and row["key"][:8] in text
+
+
+def test_a_restore_into_a_directory_that_is_not_empty_says_so(repository, area):
+    repository.backup("d")
+    assert "not empty" not in repository.restore(area + "/out").out
+    with open(area + "/out/mine", "xb"):
+        pass
+    assert "was not empty" in repository.restore(area + "/out").out and os.path.exists(area + "/out/mine")

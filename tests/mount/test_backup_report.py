@@ -1,10 +1,12 @@
 """The chance of losing data: what goes into it is shown with where it comes from, and records of drills and verifications count."""
 
+import json
 import os
 
 import pytest
 
 from harness import program
+from harness.repository import SECRETS
 
 
 @pytest.fixture
@@ -42,6 +44,17 @@ def test_each_copy_makes_it_smaller_and_one_elsewhere_most(repository, other):
         best = min((row for row in result["changes"] if row["change"].startswith("one more copy")), key=lambda row: row["loss_per_year"])
         assert result["best_copy"] == best and best["loss_per_year"] < result["loss_per_year"]
     assert "site" not in beside["best_copy"], "where nothing stands yet"
+
+
+def test_a_remote_is_no_site_and_the_directory_that_it_names(repository, area):
+    def run(*args, code=0):
+        return repository.run(*args, code=code, secrets={**SECRETS, "CORPUSFS_REMOTES": area + "/remotes"})
+
+    repository.backup("d")
+    run("remote", "add", "nas", repository.path)
+    for name, site in ("nas:", "here"), ("attic:nas:", "attic"):
+        assert [row["site"] for row in json.loads(run("backup", "report", "d", name, "--json").out)["copies"]] == ["here", site]
+    assert "are one copy" in run("backup", "report", "d", repository.path, "attic:nas:", code=program.USAGE).err
 
 
 @pytest.mark.sanitize

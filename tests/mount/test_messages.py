@@ -1,6 +1,8 @@
 """What people are told who mistype a name, forget a word, or ask for what cannot be: what is wrong, and what they may have meant."""
 
+import json
 import os
+import shlex
 import subprocess
 
 import pytest
@@ -87,6 +89,33 @@ def test_a_dataset_with_held_snapshots_is_destroyed_after_the_command_that_is_na
     named.ok("-s", named.path, "snapshot", "hold", "train@v1.0", "paper")
     text = told(named, "dataset", "destroy", "train", "--snapshots", code=program.BUSY)
     assert text.rstrip().endswith('is held by "paper"; corpusfs snapshot release train@v1.0 paper')
+
+
+def test_all_holds_of_a_dataset_are_named_at_once(named):
+    for name, tag in (("v1.0", "paper"), ("v1.0", "two words"), ("held", "other")):
+        if name == "held":
+            named.ok("-s", named.path, "snapshot", "create", "train@held")
+        named.ok("-s", named.path, "snapshot", "hold", f"train@{name}", tag)
+    text = told(named, "dataset", "destroy", "train", "--snapshots", code=program.BUSY)
+    assert '2 snapshots of dataset "train" are held' in text
+    for command in text.split("; ", 1)[1].strip().split(" && "):
+        named.ok(*shlex.split(command)[1:], env={"CORPUSFS_STORE": named.path})
+    for number in range(20):
+        named.ok("-s", named.path, "snapshot", "create", f"train@{number}-{'n' * 40}")
+        named.ok("-s", named.path, "snapshot", "hold", f"train@{number}-{'n' * 40}", "tag")
+    text = told(named, "dataset", "destroy", "train", "--snapshots", code=program.BUSY)
+    assert "20 snapshots" in text and text.rstrip().endswith("corpusfs snapshot list train")
+
+
+def test_a_refused_export_leaves_no_dataset(named):
+    point = named.mount()
+    assert "same store" in told(named, "export", "train", point + "/new", code=program.USAGE)
+    assert not os.path.exists(point + "/new")
+
+
+def test_a_guard_says_what_it_is(named):
+    named.ok("-s", named.path, "rollback", "train@v1.0")
+    assert "taken before a rollback" in [row["note"] for row in json.loads(named.ok("-s", named.path, "snapshot", "list", "train", "--json"))]
 
 
 def test_an_archive_that_cannot_be_written_there_is_told_why(named):

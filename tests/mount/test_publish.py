@@ -241,7 +241,9 @@ def test_head_is_not_forgotten(remotes, base, area):
     first, second = remotes.versions()
     assert "newest version" in remotes.run("backup", "forget", "base:", second["backup"], code=program.BUSY).err
     remotes.run("backup", "d", "base:")
-    remotes.run("backup", "forget", "base:", "--keep-last", "1")
+    for option, word in (["--dry-run"], "is"), ([], "was"):
+        told = remotes.run("backup", "forget", "base:", "--keep-last", "1", *option).out
+        assert f"backup {first['backup'][:8]} {word} published as d@" in told, told
     assert [row["gone"] for row in remotes.versions()] == [True, False]
     remotes.run("backup", "prune", "base:")
     remotes.run("restore", "base:d", area + "/out")

@@ -215,7 +215,7 @@ void client_pass(struct client *client, int fd)
 static int went_away(const char *op, struct error *err)
 {
 	error_set(err, -ECONNRESET, "the daemon died during %s, which may or may not be done", op);
-	error_hint(err, "see the file \"log\" in the store's directory, then mount again");
+	error_hint(err, "see the file \"log\" in the store's directory, mount again if corpusfs status shows no mount, and do it again");
 	return -ECONNRESET;
 }
 
