@@ -1,4 +1,3 @@
-#include <dirent.h>
 #include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -8,12 +7,11 @@
 #include "fs/cli/command.h"
 #include "fs/cli/exit.h"
 #include "fs/cli/hint.h"
+#include "fs/cli/repairs_left.h"
 #include "fs/cli/run.h"
 #include "fs/cli/say.h"
 #include "fs/cli/table.h"
-#include "lib/base/file.h"
 #include "lib/ops/json.h"
-#include "lib/store/mend.h"
 
 static const struct column problem_columns[] = {
 	{"rule", "RULE", COLUMN_TEXT},     {"name", "ABOUT", COLUMN_TEXT},   {"dataset", "DATASET", COLUMN_TEXT},
@@ -59,25 +57,6 @@ static void print_left_out(const struct checking *checking)
 		say("all are listed with --all or --json\n");
 }
 
-/* The databases that repairs have left. What such a repair gave up may have named whole files, and nothing is left that misses them. */
-static int list_repairs(const struct cli *cli, json_t *names, struct error *err)
-{
-	AUTO_FREE char *store = NULL;
-	const char *name;
-	int result = run_find_store(cli, &store, err);
-
-	if (result < 0)
-		return result;
-	DIR *dir = opendir(store);
-	result = dir ? 1 : -errno;
-	while (result > 0 && (result = file_next_entry(dir, &name)) > 0)
-		if (strncmp(name, STORE_KEPT, strlen(STORE_KEPT)) == 0)
-			json_array_append_new(names, json_from_bytes(name));
-	if (dir)
-		closedir(dir);
-	return result < 0 ? error_set(err, result, "what repairs have left in %s cannot be listed: %s", store, error_text(result)) : 0;
-}
-
 static void print_repairs(const json_t *names)
 {
 	const json_t *name;
@@ -103,7 +82,7 @@ static int run_check(struct cli *cli)
 	}
 	const json_int_t problems = json_integer_value(json_object_get(value, "found"));
 	json_t *repairs = json_array();
-	if (list_repairs(cli, repairs, &err) < 0)
+	if (repairs_left(cli, repairs, &err) < 0)
 		code = exit_with(&err);
 	json_object_set_new(value, "repairs", repairs);
 	if (problems > 0 || table->as_json)

@@ -86,25 +86,28 @@ static bool print_superblock(const json_t *value, bool apply)
 		return true;
 	say("%s\n", json_string_value(json_object_get(value, "superblock")));
 	if (apply)
-		say("the superblock was made anew of its copy; what was there is kept in corpusfs.damaged\n");
+		say("the superblock was made anew of its copy%s\n", is_said(value, "superblock_kept") ? "; what was there is kept in corpusfs.damaged" : "");
 	else
 		say("nothing was changed; with --apply the superblock is made anew of its copy, and everything else is looked at\n");
 	return apply;
 }
 
-/* The same. */
+/* The same. It is only shown when a superblock had to be made anew first. */
 static bool print_manifest(const json_t *value, bool apply)
 {
 	const char *text = json_string_value(json_object_get(value, "manifest"));
+	const bool again = apply && !is_said(value, "kept");
 
 	if (!*text)
 		return true;
 	say("%s\n", text);
+	apply = apply && !again;
 	if (apply)
 		say("the list of tables was mended; the database as it was is kept in %s\n",
 		    json_string_value(json_object_get(value, "kept")));
 	else
-		say("nothing was changed; with --apply the list of tables is mended, and tables, write-ahead logs and names are looked at\n");
+		say("nothing %swas changed; with --apply%s the list of tables is mended, and tables, write-ahead logs and names are looked at\n",
+		    again ? "else " : "", again ? " once more" : "");
 	return apply;
 }
 
@@ -212,10 +215,11 @@ static json_t *repair_to_json(const struct repair *repair)
 {
 	const char *kept = repair->log.kept ? repair->log.kept : repair->repaired.kept;
 
-	return json_pack("{s:b, s:b, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s}", "unfinished", repair->manifest.unfinished, "unsure",
+	return json_pack("{s:b, s:b, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s}", "unfinished", repair->manifest.unfinished, "unsure",
 			 repair->log.is_unsure, "content_lost",
 			 repair->repaired.content_lost, "records_lost", repair->repaired.records_lost, "superblock",
-			 text_or_empty(repair->superblock.lost, NULL), "manifest", text_or_empty(repair->manifest.lost, NULL), "lost",
+			 text_or_empty(repair->superblock.lost, NULL), "superblock_kept", text_or_empty(repair->superblock.kept, NULL),
+			 "manifest", text_or_empty(repair->manifest.lost, NULL), "lost",
 			 text_or_empty(repair->log.lost, repair->repaired.lost), "kept",
 			 text_or_empty(repair->manifest.kept, kept), "tables", repair->tables, "recovered",
 			 recovered_to_json(&repair->repaired.rebuilt), "heads", repair->heads, "undo", repair->mends.undo);

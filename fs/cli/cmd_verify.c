@@ -5,6 +5,7 @@
 #include "fs/cli/exit.h"
 #include "fs/cli/hint.h"
 #include "fs/cli/json_rows.h"
+#include "fs/cli/repairs_left.h"
 #include "fs/cli/run.h"
 #include "fs/cli/say.h"
 #include "fs/cli/table.h"
@@ -81,6 +82,24 @@ static void print_tables(struct cli *cli, const json_t *tables)
 	say("\n");
 }
 
+/* What was given up is in the list as far as it is content of its own; names, and content of small files, stand in records, which are gone. */
+static int print_repairs_left(const struct cli *cli, bool any_place)
+{
+	json_t *repairs = json_array();
+	struct error err = {0};
+	const int result = repairs_left(cli, repairs, &err);
+	const json_t *name;
+	size_t i;
+
+	if (result == 0 && !any_place && json_array_size(repairs) == 0)
+		say("no damage is known; corpusfs scrub and corpusfs check look for it\n");
+	json_array_foreach (repairs, i, name)
+		say("names and small files that the repair that left %s gave up are not listed here: corpusfs check names those that are missed\n",
+		    json_string_value(name));
+	json_decref(repairs);
+	return result < 0 ? exit_with(&err) : EXIT_OK;
+}
+
 static int run_damage(struct cli *cli)
 {
 	struct table table = table_begin(cli, damage_columns, "places");
@@ -98,13 +117,15 @@ static int run_damage(struct cli *cli)
 	places += (json_int_t)json_array_size(json_object_get(value, "tables"));
 	all = json_is_true(json_object_get(value, "all"));
 	table_end(&table, value);
-	if (places == 0 && !cli_option(cli, "json"))
-		say("no damage is known; corpusfs scrub and corpusfs check look for it\n");
-	else if (json_integer_value(json_object_get(value, "chunks")) > 0 && !cli_option(cli, "json"))
+	if (json_integer_value(json_object_get(value, "chunks")) > 0 && !cli_option(cli, "json"))
 		say("\ncorpusfs repair --from DIRECTORY, ARCHIVE, STORE or REPOSITORY looks there for the content that is lost, and heals it in all of these\n");
+	if (!cli_option(cli, "json"))
+		code = print_repairs_left(cli, places > 0);
 	if (!all)
 		fprintf(stderr, "corpusfs: there are more places than these\n");
 	json_decref(value);
+	if (code != EXIT_OK)
+		return code;
 	return places > 0 ? EXIT_DAMAGED : EXIT_OK;
 }
 

@@ -51,8 +51,12 @@ static int mend(const struct store_dir *dir, bool apply, const struct error *los
 		error_hint(err, "nothing was changed; put this file back from a copy of the store, or " DATABASE_HINT_ELSEWHERE);
 		return -EBADMSG;
 	}
+	const bool was_there = store_dir_has(dir, SUPERBLOCK_NAME);
+
 	if (apply)
 		result = replace_locked(dir, &copy, err);
+	if (result == 0 && apply && was_there)
+		mended->kept = store_dir_inside(dir, DAMAGED_NAME);
 	if (result == 0)
 		mended->lost = xasprintf("%s; its copy stands for it", lost->text);
 	return result;

@@ -30,7 +30,7 @@ struct store;
 struct store_damage {
 	const char *dataset, *snapshot, *path;
 	uint64_t offset; /* in the file, of what the chunk holds of it */
-	uint64_t chunk;
+	uint64_t chunk;  /* 0: it is a small file, whose content stands in a record */
 };
 
 struct store_options {

@@ -141,3 +141,14 @@ def test_list_of_tables_that_is_damaged_while_a_store_is_mounted_is_repaired(sto
     refused(store, point, os.path.basename(path))
     store.ok("-s", store.path, "repair", "--apply")
     assert contents(store.mount(point) + "/d") == {str(number): content(number) for number in range(COUNT)}
+
+
+def test_superblock_and_list_of_tables_that_are_both_gone_are_mended_one_after_the_other(store, killed):
+    os.unlink(store.path + "/corpusfs")
+    os.unlink(database(store) + "/CURRENT")
+    said = store.ok("-s", store.path, "repair", "--apply")
+    assert "superblock was made anew" in said and "corpusfs.damaged" not in said, "there was none that could be kept"
+    assert "nothing else was changed" in said and not os.path.exists(database(store) + "/CURRENT")
+    said = store.ok("-s", store.path, "repair", "--apply")
+    assert "the list of tables was mended" in said and glob.glob(store.path + "/before-repair-*")[0] in said
+    is_whole(store)

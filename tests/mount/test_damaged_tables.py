@@ -11,7 +11,7 @@ import re
 
 import pytest
 
-from harness import files, posix, program, rot
+from harness import files, posix, procs, program, rot
 from harness.damaged import synced
 
 DIRS, FILES = 24, 30
@@ -484,3 +484,9 @@ def test_check_names_the_files_that_a_repair_could_not_keep(filled, holds, rules
     for row in problems:
         root = f"{point}/d" + (f"/.snapshots/{row['snapshot']}" if row["snapshot"] else "")
         assert posix.outcome(files.get, f"{root}/{row['path']}") == "EIO", row
+    # who sees the error finds out what it is
+    told = filled.ok("-s", filled.path, "damage")
+    assert "corpusfs check" in told and os.path.basename(glob.glob(filled.path + "/before-repair-*")[0]) in told and "no damage is known" not in told
+    if holds == "content of small files":
+        logged = procs.read(filled.path + "/log").decode()
+        assert all(f'path="{row["path"]}"' in logged for row in problems), "each read that failed is in the log"

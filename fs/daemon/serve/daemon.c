@@ -72,9 +72,10 @@ static void log_damaged(void *arg, const struct store_damage *damage)
 {
 	struct daemon *daemon = arg;
 	AUTO_FREE char *path = escape_text(damage->path, ESCAPE_BYTES | ESCAPE_CONTROL);
+	AUTO_FREE char *chunk = damage->chunk ? xasprintf("%llu", (unsigned long long)damage->chunk) : xstrdup("-");
 
-	log_line(daemon->log, "error", "damaged", "dataset=%s snapshot=%s offset=%llu chunk=%llu path=\"%s\"", damage->dataset,
-		 damage->snapshot, (unsigned long long)damage->offset, (unsigned long long)damage->chunk, path);
+	log_line(daemon->log, "error", "damaged", "dataset=%s snapshot=%s offset=%llu chunk=%s path=\"%s\"", damage->dataset,
+		 damage->snapshot, (unsigned long long)damage->offset, chunk, path);
 }
 
 static int open_store(struct daemon *daemon, struct error *err)

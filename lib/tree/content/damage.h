@@ -1,6 +1,6 @@
 /*
- * Telling of content that is damaged, once for each chunk in ten minutes (lib/chunk/chunks.h). Who is told is in tree_options. Internal to
- * lib/tree.
+ * Telling of content that is damaged, once for each chunk in ten minutes (lib/chunk/chunks.h), and of a small file once while its inode is in
+ * memory. Who is told is in tree_options. Internal to lib/tree.
  */
 #ifndef CORPUSFS_TREE_CONTENT_DAMAGE_H
 #define CORPUSFS_TREE_CONTENT_DAMAGE_H

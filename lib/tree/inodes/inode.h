@@ -36,6 +36,7 @@ struct inode {
 	struct inode_record record;  /* committed; record.target points to inline_data */
 	uint64_t record_epoch;       /* epoch of the committed version; 0 for an inode not yet written */
 	struct buf inline_data;      /* of a symlink its target; of a small file its committed content, if has_inline_data */
+	bool damage_told;            /* of its inline content, which cannot be read */
 	bool has_inline_data;        /* inode_load_inline; whatever is in `active` of a file with inline content came after it */
 	uint64_t size;               /* with buffered content */
 	struct dirty active, frozen;

@@ -41,8 +41,8 @@ struct tree_options {
 	/* Memory that outlives the process: zeros, or what a tree before has left there (content/replay.h). NULL: none. */
 	void *journal;
 	size_t journal_bytes;
-	/* Of a read that met a damaged chunk, of which nobody was told for ten minutes: which file has it, and where. May be NULL. Called
-	 * by the reader's thread, without locks of lib/tree. */
+	/* Of a read that met a damaged chunk, of which nobody was told for ten minutes: which file has it, and where; CHUNK_NONE: the content of a
+	 * small file. May be NULL. Called by the reader's thread, without locks of lib/tree. */
 	void (*damaged)(void *arg, struct view *view, uint64_t ino, uint64_t offset, uint64_t chunk);
 	void *damaged_arg;
 };
