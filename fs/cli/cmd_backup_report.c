@@ -28,14 +28,15 @@ struct period {
 	const char *name;
 	double days;
 };
-/* A scrub that is off is one in ten years: somebody will look. */
-static const struct period periods[] = {{"hourly", 1 / DAY_HOURS}, {"daily", 1}, {"weekly", 7}, {"monthly", 30}, {"off", 3652}};
+#define SCRUB_OFF_DAYS 3652 /* one in ten years: somebody will look */
+static const struct period periods[] = {{"hourly", 1 / DAY_HOURS}, {"daily", 1}, {"weekly", 7}, {"monthly", 30}, {"off", SCRUB_OFF_DAYS}};
 static const char *const numbers[] = {"disk-rate", "site-rate", "rot-rate", "scrub-days", "check-days", "repair-days", "restore-hours"};
 
 struct report {
 	struct cli *cli;
 	const char *store, *dataset;
 	json_t *copies, *given, *known, *schedule, *shown; /* owned; shown: the dataset */
+	bool scrub_is_off; /* and nothing else was given */
 	double newest, verified; /* when the newest backups were taken; 0: none is known */
 };
 
@@ -76,6 +77,8 @@ static int take_known(struct report *report, struct error *err)
 	if (r == 0) {
 		drill = json_object_get(json_object_get(report->schedule, "done"), "drill");
 		set_period(report->known, "scrub-days", json_object_get(scrub, "every"));
+		report->scrub_is_off = json_real_value(json_object_get(report->known, "scrub-days")) == SCRUB_OFF_DAYS &&
+		                       !json_object_get(report->given, "scrub-days");
 		set_period(report->known, "check-days", json_object_get(json_object_get(report->schedule, "every"), "drill"));
 		if (json_real_value(json_object_get(drill, "seconds")) > 0)
 			json_object_set_new(report->known, "restore-hours",
@@ -293,8 +296,11 @@ static void print_report(const struct report *report, json_t *result)
 	json_t *inputs = json_object_get(result, "inputs"), *changes = json_object_get(result, "changes"), *row;
 	size_t i;
 
-	json_array_foreach(inputs, i, row)
+	json_array_foreach(inputs, i, row) {
 		add_short(row, "value", 0);
+		if (report->scrub_is_off && strcmp(json_string_value(json_object_get(row, "input")), "scrub-days") == 0)
+			json_object_set_new(row, "from", json_string("none is planned"));
+	}
 	json_array_foreach(changes, i, row)
 		add_short(row, "loss_per_year", smallest);
 	table_print(report->cli, copy_columns, report->copies);

@@ -49,6 +49,7 @@ static int find_mount(const char *text, char **ret_mountpoint, char **ret_store,
 
 struct stopped {
 	bool in_use, lives_on; /* of mount.stop */
+	bool read_only;        /* nothing can have been written */
 	bool stays;            /* the process of what was read-only has not ended */
 	pid_t pid;             /* which that is; 0: it is not seen from here */
 };
@@ -62,6 +63,7 @@ static int stop_read_only(const char *mountpoint, bool lazy, struct stopped *ret
 	AUTO_CLOSE int behind = where_behind(mountpoint, &ret_stopped->pid);
 	int result = where_unmount(mountpoint, lazy, err);
 
+	ret_stopped->read_only = true;
 	ret_stopped->stays = result == 0 && behind >= 0 && !behind_wait(behind, lazy ? LAZY_MS : LEAVE_MS);
 	return result;
 }
@@ -181,6 +183,8 @@ static int tell(const char *mountpoint, const struct stopped *stopped)
 		return tell_of_process(mountpoint, stopped);
 	if (stopped->in_use)
 		say("detached %s, which is still in use; everything written so far is on disk\n", mountpoint);
+	else if (stopped->read_only)
+		say("unmounted %s, which was read-only\n", mountpoint);
 	else
 		say("unmounted %s, everything is on disk%s\n", mountpoint,
 		    stopped->lives_on ? "; it is still in use where it was detached before, or in another mount namespace" : "");

@@ -103,8 +103,9 @@ static int warm_all(struct warming *warming, uint64_t limit, bool pins, struct e
 
 	if (r < 0)
 		return r;
-	note_small(warming, limit);
 	/* Before anything is fetched: what is pinned must fit. */
+	if (!pins)
+		note_small(warming, limit);
 	r = pins ? warm_place_pin(&warming->place, WARM_PIN, err) : 0;
 	if (r == 0)
 		r = warm_place_walk(&warming->place, bring, warming, err);

@@ -236,8 +236,10 @@ static int no_such_store(const char *path, struct error *err)
 	AUTO_FREE char *around = where_store_around(path);
 
 	error_set(err, -ENOENT, "there is no store at %s", path);
-	if (!around)
+	if (!around && strchr(path, '/'))
 		error_hint_shell(err, "corpusfs init %s makes one", path);
+	else if (!around)
+		error_hint_shell(err, "corpusfs init %s makes one; the names of remotes: corpusfs remote list", path);
 	return -ENOENT;
 }
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 
 import pytest
 
@@ -77,6 +78,13 @@ def test_inputs_are_known_from_schedules_and_drills(repository, store, area):
     seen = inputs(report(repository))
     assert seen["check-days"] == (7, "known") and seen["scrub-days"] == (7, "known") and seen["restore-hours"] == (0.1, "known")
     assert inputs(report(repository, "--check-days", "2"))["check-days"] == (2, "given")
+
+
+def test_a_scrub_that_is_not_planned_is_told(repository):
+    repository.backup("d")
+    repository.run("scrub", "schedule", "off")
+    assert re.search(r"scrub-days +\S+ +none is planned", repository.run("backup", "report", "d", repository.path).out)
+    assert re.search(r"scrub-days +\S+ +given", repository.run("backup", "report", "d", repository.path, "--scrub-days", "7").out)
 
 
 def test_what_would_be_lost_now_is_counted_from_the_newest_backup_that_was_verified(repository, store, area):

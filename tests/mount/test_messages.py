@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import signal
 import subprocess
 
 import pytest
@@ -111,6 +112,19 @@ def test_a_refused_export_leaves_no_dataset(named):
     point = named.mount()
     assert "same store" in told(named, "export", "train", point + "/new", code=program.USAGE)
     assert not os.path.exists(point + "/new")
+
+
+def test_a_mistyped_remote_is_told_where_their_names_are(named):
+    os.mkdir(named.area + "/mnt")
+    result = named.run("mount", "naz:train", named.area + "/mnt")
+    assert result.code == program.NOT_FOUND and "corpusfs remote list" in result.err, result
+
+
+def test_who_has_lost_the_daemon_is_told_how_to_go_on(named):
+    named.mount(env={"CORPUSFS_FAULT": "snapshot-before-write:kill"})
+    assert "died during snapshot.create" in (text := told(named, "snapshot", "create", "train@new", code=program.FAILED)) and "do it again" in text
+    named.ended(-signal.SIGKILL)
+    named.clear()
 
 
 def test_a_guard_says_what_it_is(named):
