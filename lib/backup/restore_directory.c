@@ -240,6 +240,8 @@ static void take_member(struct directory_restore *restore, const struct archive_
 		transfer_problem(&restore->transfer, "", path, -EBADMSG, found->problem);
 		return;
 	}
+	if (found->warning)
+		transfer_problem(&restore->transfer, "", path, -EINVAL, found->warning);
 	part = add_part(restore, &found->member, restore_source_node(restore->restore.source));
 	restore_source_take(restore->restore.source, &node, &holes);
 	if (strcmp(path, ".") == 0) {

@@ -21,6 +21,7 @@ struct first_name {
 		uint64_t inode, device;
 	} key;
 	UT_hash_handle hh;
+	struct blob_id body;
 	char *path;
 };
 
@@ -41,6 +42,7 @@ struct restore_source {
 	ARRAY(struct archive_xattr) xattrs;
 	struct restore_content content;
 	char problem[ERROR_TEXT_MAX];
+	char *warning; /* of the member, or NULL */
 };
 
 /* -EBADMSG: it is missing or damaged; else what ails the place. */
@@ -280,6 +282,7 @@ void restore_source_free(struct restore_source *source)
 	}
 	node_clear(&source->top);
 	free(source->place);
+	free(source->warning);
 	entry_paths_clear(&source->exact);
 	json_decref(source->info);
 	array_clear(&source->xattrs);
@@ -311,22 +314,30 @@ static char *full_path(const struct restore_source *source)
 	return xasprintf("%.*s%s%s", (int)len, below, len > 0 && *path ? "/" : "", path);
 }
 
-/* The path of the name that came before for the same file. NULL: this is the first one. */
+/* The path of the name that came before for the same file. NULL: this is the first one, or the file changed between the two. */
 static const char *first_name(struct restore_source *source, const struct node *node)
 {
 	struct first_name *first;
 	struct first_key key;
+	struct blob_id body;
 
+	free(steal_ptr(source->warning));
 	if (S_ISDIR(node->mode) || node->links < 2)
 		return NULL;
+	body = node_body(node);
 	memset(&key, 0, sizeof(key));
 	key.inode = node->inode;
 	key.device = node->device_id;
 	HASH_FIND(hh, source->firsts, &key, sizeof(key), first);
-	if (first)
-		return first->path;
+	if (first) {
+		if (blob_id_equal(&first->body, &body))
+			return first->path;
+		source->warning = xasprintf("a file of its own now: the backup has another content under its other name %s", first->path);
+		return NULL;
+	}
 	first = xcalloc(1, sizeof(*first));
 	first->key = key;
+	first->body = body;
 	first->path = xstrdup((char *)source->path.data);
 	HASH_ADD(hh, source->firsts, key, sizeof(key), first);
 	return NULL;
@@ -347,6 +358,7 @@ static int describe(struct restore_source *source, struct node *node, struct arc
 	for (size_t i = 0; i < node->xattrs.count; i++)
 		array_add(&source->xattrs, (struct archive_xattr){.name = node->xattrs.items[i].name, .value = node->xattrs.items[i].value,
 		                                                  .len = node->xattrs.items[i].len});
+	found->warning = source->warning;
 	found->xattrs = source->xattrs.items;
 	found->xattr_count = source->xattrs.count;
 	if ((node->mode & S_IFMT) == 0)

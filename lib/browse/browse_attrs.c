@@ -57,8 +57,12 @@ uint64_t browse_backup_ino(const struct browse *browse, size_t number)
 /* Names of one file have one number; all else has one of its own, also its copy in another backup. */
 uint64_t browse_node_ino(const struct browse *browse, size_t backup, uint64_t parent_ino, const struct node *node, size_t position)
 {
-	if (!S_ISDIR(node->mode) && node->links > 1)
-		return mix(mix(browse_backup_ino(browse, backup), node->inode), node->device_id);
+	uint64_t body;
+
+	if (!S_ISDIR(node->mode) && node->links > 1) {
+		memcpy(&body, node_body(node).bytes, sizeof(body));
+		return mix(mix(mix(browse_backup_ino(browse, backup), node->inode), node->device_id), body);
+	}
 	return mix(parent_ino, position + 1);
 }
 

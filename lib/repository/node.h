@@ -40,6 +40,8 @@ struct node {
 };
 
 void node_clear(struct node *node); /* frees what it has; it is empty then */
+/* What all names of one file share: what it is, and its content. A file that changed between two readings has another one under its second name. */
+struct blob_id node_body(const struct node *node);
 
 /* Writing: tree_begin, tree_add in the order of names, tree_end; then `out` is the blob. */
 void tree_begin(struct buf *out);

@@ -25,6 +25,18 @@ void node_clear(struct node *node)
 	*node = (struct node){0};
 }
 
+struct blob_id node_body(const struct node *node)
+{
+	const uint64_t numbers[] = {node->mode & S_IFMT, node->size, node->rdev};
+	AUTO_BUF body = BUF_INIT;
+
+	buf_add(&body, numbers, sizeof(numbers));
+	buf_add(&body, node->content.items, node->content.count * sizeof(*node->content.items));
+	if (node->target)
+		buf_add(&body, node->target, strlen(node->target));
+	return blob_id_of(body.data, body.len);
+}
+
 /* In the order in which restic writes them. */
 enum field {
 	NAME, TYPE, MODE, MTIME, ATIME, CTIME, UID, GID, INODE, DEVICE_ID, SIZE, LINKS, TARGET, TARGET_RAW, XATTRS, DEVICE, CONTENT, SUBTREE, FIELDS,

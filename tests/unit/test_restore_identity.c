@@ -124,10 +124,48 @@ static void test_a_mode_that_somebody_changed_is_set_again(void **state)
 	remove_tree(target);
 }
 
+/* --- names of one file that are none --- */
+
+static bool make_one_file(struct forge *forge, struct node *node)
+{
+	if (S_ISREG(node->mode)) {
+		node->inode = 77;
+		node->device_id = 5;
+		node->links = 2;
+	}
+	return true;
+}
+
+/* A file with two names that changed between the two readings. */
+static void test_names_of_one_file_with_two_contents_are_two_files(void **state)
+{
+	char target[] = "/tmp/corpusfs-restored-XXXXXX", other[BLOB_ID_TEXT];
+	struct restore_result result;
+	struct backup_result made;
+	struct stat one, two;
+	AUTO_FREE char *noise = NULL;
+	AUTO_FREE char *more = NULL;
+
+	assert_non_null(mkdtemp(target));
+	take_later(*state);
+	assert_int_equal(run_backup_of(*state, BACKUP_FULL, "later", &made), 0);
+	forge_backup(*state, made.name, make_one_file, other);
+	assert_int_equal(restore(*state, target, other, &result), 0);
+	assert_int_equal(result.transfer.problems, 1);
+	noise = xasprintf("%s/noise", target);
+	more = xasprintf("%s/more", target);
+	assert_int_equal(stat(noise, &one), 0);
+	assert_int_equal(stat(more, &two), 0);
+	assert_true(one.st_ino != two.st_ino);
+	assert_true(one.st_nlink == 1 && two.st_nlink == 1);
+	remove_tree(target);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_a_mode_that_somebody_changed_is_set_again, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_names_of_one_file_with_two_contents_are_two_files, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_what_comes_into_a_directory_is_compared_with_what_was_backed_up, setup, teardown),
 	};
 
