@@ -35,9 +35,9 @@ int restic_import_run(struct store *store, const struct restore_options *options
 		members.source_fd = -1;
 		members.exact = true;
 		r = import_run(store, &members, &ret_result->transfer, err);
-		if (r == -EBADMSG && err)
-			error_hint(err, "corpusfs backup verify --data says what is damaged; corpusfs restore --keep-going brings the rest");
 	}
+	if (r == -EBADMSG && err)
+		error_hint(err, "corpusfs backup verify --data says what is damaged; corpusfs restore --keep-going brings the rest");
 	restore_end(&restore);
 	return r;
 }

@@ -8,6 +8,8 @@
 
 #include "lib/backup/restore_content.h"
 
+#define LOST_INFO "the description of the backup is damaged: files come back without holes, and with no identity to compare"
+
 /* A directory on the way down: its nodes, and how far we are. */
 struct level {
 	ARRAY(struct node) nodes;
@@ -28,7 +30,9 @@ struct first_name {
 struct restore_source {
 	struct restore_source_options options;
 	struct restore_reader reader;
-	json_t *info; /* of a backup of ours */
+	json_t *info; /* of a backup of ours. NULL: it is damaged, or the backup is restic's */
+	bool is_ours;
+	bool tells_of_info; /* it is damaged, which the next member says */
 	struct entry_paths exact;
 	ARRAY(struct level) levels;
 	struct buf path; /* of the member */
@@ -216,7 +220,7 @@ static int find_top(struct restore_source *source, struct error *err)
 		source->place = xstrdup("");
 	source->top = (struct node){.name = xstrdup(""), .mode = S_IFDIR | 0755, .mtime = source->options.snapshot->time,
 	                            .atime = source->options.snapshot->time, .has_subtree = true, .subtree = source->options.snapshot->tree};
-	if (source->info)
+	if (source->is_ours)
 		r = step_down(source, NULL, 0);
 	else if (!source->place)
 		r = find_backed_up(source);
@@ -252,8 +256,12 @@ int restore_source_new(const struct restore_source_options *options, struct rest
 	source->reader.following_arg = source;
 	buf_reserve(&source->path, 1);
 	source->path.data[0] = '\0';
-	if (snapshot_file_has_tag(options->snapshot, "corpusfs"))
+	source->is_ours = snapshot_file_has_tag(options->snapshot, "corpusfs");
+	if (source->is_ours)
 		r = backup_info_read(source->reader.blobs, options->snapshot, &source->info, err);
+	source->tells_of_info = r == -EBADMSG && options->keep_going;
+	if (source->tells_of_info)
+		r = 0;
 	if (r == 0) {
 		entry_paths_read(&source->exact, json_object_get(source->info, "exact"));
 		r = find_top(source, err);
@@ -413,6 +421,11 @@ static int next(void *arg, struct archive_found *ret_found)
 	struct node *node;
 	int r = 0;
 
+	if (source->tells_of_info) {
+		source->tells_of_info = false;
+		*ret_found = (struct archive_found){.member = {.path = BACKUP_INFO_DIR "/" BACKUP_INFO_FILE}, .problem = LOST_INFO};
+		return 1;
+	}
 	if (!source->top_given)
 		return give_top(source, ret_found);
 	while (source->levels.count > 0 && array_last(&source->levels)->at == array_last(&source->levels)->nodes.count)

@@ -23,7 +23,7 @@ struct restore_source_options {
 	struct pool *pool;             /* whose threads help to read, or NULL */
 	const struct snapshot_file *snapshot;
 	const char *path; /* what is wanted of it, "" for all; NULL: what was backed up */
-	bool keep_going;  /* what is damaged is told as the member's problem, and the rest comes */
+	bool keep_going;  /* what is damaged is told as a member's problem, and the rest comes, also without the description of the backup */
 	bool only_walks;  /* nobody asks it for content: members are taken */
 	const atomic_uint_fast64_t *total; /* bytes of content, once somebody knows; or NULL */
 };

@@ -124,6 +124,53 @@ static void test_a_mode_that_somebody_changed_is_set_again(void **state)
 	remove_tree(target);
 }
 
+/* --- a description that cannot be read --- */
+
+static bool lose_file(struct forge *forge, struct node *node)
+{
+	if (strcmp(node->name, BACKUP_INFO_FILE) == 0)
+		node->content.items[0].bytes[7] ^= 1;
+	return true;
+}
+
+static bool lose_directory(struct forge *forge, struct node *node)
+{
+	if (strcmp(node->name, BACKUP_INFO_DIR) == 0)
+		node->subtree.bytes[7] ^= 1;
+	return true;
+}
+
+static void restore_without(struct scene *scene, bool (*change)(struct forge *forge, struct node *node))
+{
+	char target[] = "/tmp/corpusfs-restored-XXXXXX", name[BLOB_ID_TEXT];
+	struct restore_options options = {.repository = scene->repository.repository, .place = "place", .backup = name, .path = "", .target = target,
+	                                  .keep_going = true, .dataset = change == lose_file ? "one" : "two"};
+	struct restore_result result;
+	struct backup_result made;
+	struct error err = {0};
+	AUTO_FREE char *noise = NULL;
+
+	assert_int_equal(run_backup(scene, &made), 0);
+	forge_backup(scene, made.name, change, name);
+	assert_non_null(mkdtemp(target));
+	assert_int_equal(restore(scene, target, name, &result), -EBADMSG);
+	options.target_fd = open(target, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(restore_to_directory(NULL, &options, &result, &err), 0);
+	close(options.target_fd);
+	assert_true(result.transfer.files == 1 && result.transfer.problems == 1 && !result.compared);
+	noise = xasprintf("%s/noise", target);
+	assert_int_equal(access(noise, R_OK), 0);
+	assert_int_equal(restore_to_dataset(scene->place.store, &options, &result, &err), 0);
+	assert_true(result.transfer.files == 1 && result.transfer.problems == 1 && !result.compared);
+	remove_tree(target);
+}
+
+static void test_files_come_back_without_the_description_of_their_backup(void **state)
+{
+	restore_without(*state, lose_file);
+	restore_without(*state, lose_directory);
+}
+
 /* --- names of one file that are none --- */
 
 static bool make_one_file(struct forge *forge, struct node *node)
@@ -166,6 +213,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_a_mode_that_somebody_changed_is_set_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_names_of_one_file_with_two_contents_are_two_files, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_files_come_back_without_the_description_of_their_backup, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_what_comes_into_a_directory_is_compared_with_what_was_backed_up, setup, teardown),
 	};
 
