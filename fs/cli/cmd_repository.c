@@ -52,6 +52,16 @@ static const struct column show_columns[] = {
 	{"user", "user", COLUMN_TEXT}, {"tags", "tags", COLUMN_LIST}, {"holds", "held by", COLUMN_LIST}, {NULL, NULL, COLUMN_TEXT},
 };
 
+static bool is_damaged(const json_t *row)
+{
+	return json_is_true(json_object_get(row, "damaged"));
+}
+
+static const char *state_of(const json_t *row)
+{
+	return is_damaged(row) ? "damaged" : json_is_true(json_object_get(row, "incomplete")) ? "incomplete" : "complete";
+}
+
 static void print_backups(struct cli *cli, json_t *rows)
 {
 	json_t *row;
@@ -63,7 +73,7 @@ static void print_backups(struct cli *cli, json_t *rows)
 		if (cli_option(cli, "json"))
 			break;
 		repository_add_short(row);
-		json_object_set_new(row, "state", json_string(json_is_true(json_object_get(row, "incomplete")) ? "incomplete" : "complete"));
+		json_object_set_new(row, "state", json_string(state_of(row)));
 		if (base)
 			json_object_set_new(row, "base_short", json_stringn(base, 8));
 	}
@@ -84,9 +94,26 @@ static void tell_gone(const json_t *result)
 		        json_string_value(json_object_get(row, "tag")));
 }
 
+/* The exit code. */
+static int tell_damaged(const char *place, const json_t *rows)
+{
+	const json_t *row;
+	int code = EXIT_OK;
+	size_t i;
+
+	json_array_foreach(rows, i, row) {
+		if (!is_damaged(row))
+			continue;
+		fprintf(stderr, "corpusfs: snapshot file %.8s is damaged, and its backup lost; corpusfs backup forget %s %.8s removes it\n",
+			json_string_value(json_object_get(row, "backup")), place, json_string_value(json_object_get(row, "backup")));
+		code = EXIT_DAMAGED;
+	}
+	return code;
+}
+
 static int run_list(struct cli *cli)
 {
-	json_t *args = json_object(), *result;
+	json_t *args = json_pack("{s:b}", "with_damaged", true), *result;
 	int code;
 
 	if (cli->argc > 1)
@@ -98,8 +125,9 @@ static int run_list(struct cli *cli)
 		fprintf(stderr, "corpusfs: note: there is no backup of \"%s\" in %s\n", cli->argv[1], cli->argv[0]);
 	print_backups(cli, json_object_get(result, "backups"));
 	tell_gone(result);
+	code = tell_damaged(cli->argv[0], json_object_get(result, "backups"));
 	json_decref(result);
-	return EXIT_OK;
+	return code;
 }
 
 static int run_show(struct cli *cli)

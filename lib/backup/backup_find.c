@@ -128,6 +128,51 @@ static bool is_named(const struct snapshot_file *snapshot, const char *text)
 	return text && (strchr(text, '@') || (strlen(text) >= DIGITS_MIN && strncmp(snapshot->name, text, strlen(text)) == 0));
 }
 
+static bool has_digits(const struct blob_id *id, const char *text, char ret_name[BLOB_ID_TEXT])
+{
+	blob_id_text(id, ret_name);
+	return text && strlen(text) >= DIGITS_MIN && strncmp(ret_name, text, strlen(text)) == 0;
+}
+
+bool backup_find_damaged(struct repository *repository, const char *text, char ret_name[BLOB_ID_TEXT])
+{
+	struct snapshot_files snapshots = {0};
+	char name[BLOB_ID_TEXT];
+	size_t found = 0;
+
+	if (snapshot_files_read(repository, true, &snapshots, NULL) < 0)
+		return false;
+	for (size_t i = 0; i < snapshots.damaged.count; i++) {
+		if (!has_digits(&snapshots.damaged.items[i], text, name))
+			continue;
+		memcpy(ret_name, name, BLOB_ID_TEXT);
+		found++;
+	}
+	for (size_t i = 0; i < snapshots.count; i++)
+		found += strncmp(snapshots.items[i].name, text, strlen(text)) == 0;
+	snapshot_files_clear(&snapshots);
+	return found == 1;
+}
+
+/* Nobody knows of what a damaged one is, and of when. */
+static int check_damaged(const struct snapshot_files *snapshots, const char *text, const struct snapshot_file *found, struct error *err)
+{
+	char name[BLOB_ID_TEXT];
+
+	if (snapshots->damaged.count == 0 || (found && is_named(found, text)))
+		return 0;
+	for (size_t i = 0; i < snapshots->damaged.count; i++) {
+		if (!has_digits(&snapshots->damaged.items[i], text, name))
+			continue;
+		(void)error_set(err, -EBADMSG, "the snapshot file of backup %.8s is damaged: its backup is lost", name);
+		error_hint(err, "corpusfs backup forget REPOSITORY %.8s removes it; corpusfs backup list REPOSITORY shows the others", name);
+		return -EBADMSG;
+	}
+	(void)error_set(err, -EBADMSG, "snapshot file %.8s of the repository is damaged: it may be of the backup that is wanted", name);
+	error_hint(err, "name one that corpusfs backup list REPOSITORY shows; corpusfs backup forget REPOSITORY %.8s removes the damaged one", name);
+	return -EBADMSG;
+}
+
 /* NULL: none. */
 static const struct snapshot_file *find_later(const struct snapshot_files *snapshots, const struct snapshot_file *found)
 {
@@ -190,6 +235,8 @@ int backup_find_among(struct repository *repository, const char *text, const str
 		r = choose_only(&snapshots, &found, &passed_over, err);
 	if (r == 0 && many)
 		r = error_set(err, -EINVAL, "several backups begin with %s: give more digits", text);
+	if (r == 0)
+		r = check_damaged(&snapshots, text, found, err);
 	if (r == 0 && !found)
 		r = not_found(text, filter, err);
 	if (r == 0) {

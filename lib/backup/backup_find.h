@@ -8,7 +8,7 @@
  * `text` is a backup's name, and then nothing else is read; or its first digits (four at least), "latest", DATASET for its newest one, DATASET@SNAPSHOT
  * for that of a snapshot, or NULL: the newest one, if all backups are of one dataset. Where no single one is named, the newest complete one is meant,
  * if there is one; ret_others (or NULL) says then which others somebody could have meant. Snapshots that restic made count by their paths.
- * -ENOENT, -EINVAL not unique.
+ * -ENOENT, -EINVAL not unique. -EBADMSG: it is damaged, or no single one is named, and a damaged one could be the one that is meant.
  */
 struct backup_others {
 	char incomplete[BLOB_ID_TEXT]; /* a newer one that is incomplete; "": none */
@@ -17,7 +17,10 @@ struct backup_others {
 WARN_UNUSED int backup_find(struct repository *repository, const char *text, struct snapshot_file *ret_snapshot, struct backup_others *ret_others,
 			    struct error *err);
 
-/* The same among those that were made on a host or have a tag; NULL: on any, with any. */
+/* Whether it is the name of a damaged one, or its first digits and those of no other one. */
+bool backup_find_damaged(struct repository *repository, const char *text, char ret_name[BLOB_ID_TEXT]);
+
+/* As backup_find, among those that were made on a host or have a tag; NULL: on any, with any. */
 struct backup_filter {
 	const char *host, *tag;
 };

@@ -69,6 +69,23 @@ static int check_not_kept(const struct keepers *keepers, const char *backup, str
 	return -EBUSY;
 }
 
+/* Only its name is known of a damaged one. */
+static int find_to_forget(struct repository *repository, const char *text, struct snapshot_file *ret_snapshot, struct error *err)
+{
+	struct snapshot_file damaged = {0};
+	int r = backup_find(repository, text, ret_snapshot, NULL, err);
+
+	if (r != -EBADMSG || !backup_find_damaged(repository, text, damaged.name))
+		return r;
+	*ret_snapshot = damaged;
+	return 0;
+}
+
+static json_t *forgotten_row(const struct snapshot_file *snapshot)
+{
+	return snapshot->host ? op_backup_to_json(snapshot) : op_damaged_backup_to_json(snapshot->name);
+}
+
 static int forget_named(struct op_context *context, struct repository *repository, const json_t *names, bool dry_run, struct error *err)
 {
 	struct snapshot_files found = {0};
@@ -82,7 +99,7 @@ static int forget_named(struct op_context *context, struct repository *repositor
 		struct snapshot_file snapshot;
 
 		if (r == 0)
-			r = backup_find(repository, json_string_value(entry), &snapshot, NULL, err);
+			r = find_to_forget(repository, json_string_value(entry), &snapshot, err);
 		if (r < 0)
 			break;
 		array_add(&found, snapshot);
@@ -91,7 +108,7 @@ static int forget_named(struct op_context *context, struct repository *repositor
 	for (i = 0; i < found.count && r == 0; i++) {
 		r = dry_run ? 0 : forget_file(repository, found.items[i].name, err);
 		if (r == 0)
-			r = op_row(context, op_backup_to_json(&found.items[i]));
+			r = op_row(context, forgotten_row(&found.items[i]));
 	}
 	keepers_clear(&keepers);
 	snapshot_files_clear(&found);
@@ -150,7 +167,7 @@ static int give_row(void *arg, const struct snapshot_file *snapshot)
 
 /*
  * backup.forget: {password, backups: [name, ...] or keep: {last, hourly, daily, weekly, monthly, yearly}, dataset_id?: only backups that have it,
- * dry_run?} -> rows as backup.list: what goes. The head of what was published stays, and what is held.
+ * dry_run?} -> rows as backup.list with_damaged: what goes. The head of what was published stays, and what is held.
  */
 static int forget_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {

@@ -113,6 +113,11 @@ json_t *op_backup_to_json(const struct snapshot_file *snapshot)
 	return object;
 }
 
+json_t *op_damaged_backup_to_json(const char *name)
+{
+	return json_pack("{s:s, s:b}", "backup", name, "damaged", true);
+}
+
 void op_hint_keep_going(bool keep_going, struct error *err)
 {
 	if (err->code == -EBADMSG && !keep_going && !err->hint[0])

@@ -28,6 +28,7 @@ WARN_UNUSED int op_repository_backup(const json_t *args, struct repository *repo
 
 /* A row of backup.list. */
 json_t *op_backup_to_json(const struct snapshot_file *snapshot);
+json_t *op_damaged_backup_to_json(const char *name); /* of which no more is known */
 
 /* Gathers problems as a list of {path, code, text}, and tells progress. */
 struct op_problems {

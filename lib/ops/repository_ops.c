@@ -67,7 +67,7 @@ static json_t *holds_of_gone(const struct backup_holds *holds, const struct snap
 	json_t *gone = json_array();
 
 	for (size_t i = 0; i < holds->count; i++) {
-		bool is_there = false;
+		bool is_there = object_names_have(&snapshots->damaged, holds->items[i].backup);
 
 		for (size_t j = 0; j < snapshots->count && !is_there; j++)
 			is_there = strcmp(holds->items[i].backup, snapshots->items[j].name) == 0;
@@ -77,9 +77,21 @@ static json_t *holds_of_gone(const struct backup_holds *holds, const struct snap
 	return gone;
 }
 
+static int damaged_rows(struct op_context *context, const struct object_names *names)
+{
+	char name[BLOB_ID_TEXT];
+	int r = 0;
+
+	for (size_t i = 0; i < names->count && r == 0; i++) {
+		blob_id_text(&names->items[i], name);
+		r = op_row(context, op_damaged_backup_to_json(name));
+	}
+	return r;
+}
+
 /*
- * backup.list: {password, dataset?: by its name, dataset_id?} -> {gone: [{backup, tag}]: holds of backups that are not there any more, problem?: why it is
- * not known what is held}; rows {backup, taken, taken_ns, dataset, dataset_id?: STORE/NUMBER, snapshot?, type, base?, identity?, incomplete, host, holds:
+ * backup.list: {password, dataset?: by its name, dataset_id?, with_damaged?: also {backup, damaged: true} of each whose file is damaged} -> {gone:
+ * [{backup, tag}]: holds of backups that are not there any more, problem?: why it is not known what is held}; rows {backup, taken, taken_ns, dataset, dataset_id?: STORE/NUMBER, snapshot?, type, base?, identity?, incomplete, host, holds:
  * [tag]}
  */
 static int list_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
@@ -95,7 +107,9 @@ static int list_op(struct op_context *context, const json_t *args, json_t **ret_
 	if (r == 0 && backup_holds_read(repository, &holds, &problem) < 0)
 		backup_holds_clear(&holds);
 	if (r == 0)
-		r = snapshot_files_read(repository, false, &snapshots, err);
+		r = snapshot_files_read(repository, op_arg_bool(args, "with_damaged"), &snapshots, err);
+	if (r == 0)
+		r = damaged_rows(context, &snapshots.damaged);
 	for (size_t i = 0; i < snapshots.count && r == 0; i++) {
 		const char *of = snapshot_file_tag_value(&snapshots.items[i], "dataset-id");
 

@@ -29,6 +29,7 @@ void snapshot_files_clear(struct snapshot_files *snapshots)
 	for (size_t i = 0; i < snapshots->count; i++)
 		snapshot_file_clear(&snapshots->items[i]);
 	array_clear(snapshots);
+	array_clear(&snapshots->damaged);
 }
 
 static void read_texts(const json_t *list, struct snapshot_texts *texts)
@@ -146,13 +147,17 @@ struct reading {
 	bool lenient;
 	struct snapshot_files *snapshots;
 	struct snapshot_file files[READ_SEVERAL];
+	struct blob_id damaged[READ_SEVERAL];
 };
 
 static int read_one(void *arg, size_t slot, const char *name, struct error *err)
 {
 	struct reading *reading = arg;
+	int r = snapshot_file_read(reading->repository, name, &reading->files[slot], err);
 
-	return snapshot_file_read(reading->repository, name, &reading->files[slot], err);
+	if (r == -EBADMSG && blob_id_parse(name, &reading->damaged[slot]) == 0 && err)
+		error_hint(err, "corpusfs backup forget REPOSITORY %.8s removes it: its backup is lost, and the others stay", name);
+	return r;
 }
 
 static int take_one(void *arg, size_t slot, int result, bool is_over)
@@ -162,7 +167,10 @@ static int take_one(void *arg, size_t slot, int result, bool is_over)
 	(void)is_over;
 	if (result == 0)
 		array_add(reading->snapshots, reading->files[slot]);
-	return result == -ENOENT || (reading->lenient && result == -EBADMSG) ? 0 : result;
+	if (result != -EBADMSG || !reading->lenient)
+		return result == -ENOENT ? 0 : result;
+	array_add(&reading->snapshots->damaged, reading->damaged[slot]);
+	return 0;
 }
 
 int snapshot_files_read(struct repository *repository, bool lenient, struct snapshot_files *ret_snapshots, struct error *err)
@@ -178,6 +186,7 @@ int snapshot_files_read(struct repository *repository, bool lenient, struct snap
 		r = read_several(&names, &(struct read_several){read_one, take_one, reading}, err);
 	free(reading);
 	array_clear(&names);
+	object_names_sort(&ret_snapshots->damaged);
 	if (r < 0)
 		snapshot_files_clear(ret_snapshots);
 	else if (ret_snapshots->count > 0)

@@ -29,9 +29,10 @@ WARN_UNUSED int snapshot_file_write(struct repository *repository, const struct 
 
 struct snapshot_files {
 	ARRAY_FIELDS(struct snapshot_file);
+	struct object_names damaged; /* that were passed over; sorted */
 };
 void snapshot_files_clear(struct snapshot_files *snapshots);
-/* All of them, oldest first; a damaged one is a failure, unless `lenient`. */
+/* All of them, oldest first; a damaged one is a failure, unless `lenient`: then it is passed over. */
 WARN_UNUSED int snapshot_files_read(struct repository *repository, bool lenient, struct snapshot_files *ret_snapshots, struct error *err);
 
 bool snapshot_file_has_tag(const struct snapshot_file *snapshot, const char *tag);

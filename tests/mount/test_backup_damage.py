@@ -421,3 +421,26 @@ def test_a_repository_whose_config_cannot_be_read_is_one(repository, store, area
     for args in (["backup", "list"], ["backup", "init"]):
         refused = store.run(*args, repository.path, env=SECRETS, user=12345)
         assert refused.code == program.PERMISSION and "config cannot be read" in refused.err and "init makes one" not in refused.err, refused
+
+
+def test_a_damaged_snapshot_file_hides_no_other_backup_and_can_be_forgotten(repository, area):
+    """Nobody knows whether it was the newest: an older one comes back only by its name."""
+    first, last = (repository.backup("d", options=["--share"])["backup"] for _ in range(2))
+    os.chmod(f"{repository.path}/snapshots/{last}", 0o600)
+    files.put(f"{repository.path}/snapshots/{last}", b"")
+    for command in (["restore", repository.path, area + "/out"], ["backup", "show", repository.path], ["restore", repository.path + "@" + last[:8], area + "/out"]):
+        failed = repository.run(*command, code=program.DAMAGED).err
+        assert last[:8] in failed and "damaged" in failed and f"backup forget {repository.path} {last[:8]}" in failed, failed
+    assert not os.path.exists(area + "/out") or not os.listdir(area + "/out")
+    assert repository.json("restore", repository.path + "@" + first[:8], area + "/out")["same"]
+    rows = {row["backup"]: row for row in repository.json("backup", "list", repository.path, code=program.DAMAGED)}
+    assert rows[last] == {"backup": last, "damaged": True} and rows[first]["type"] == "full"
+    listed = repository.run("backup", "list", repository.path, code=program.DAMAGED)
+    assert f"{last[:8]}" in listed.out and "damaged" in listed.out and "forget" in listed.err
+    for command in (["backup", "prune", repository.path], ["backup", "forget", repository.path, "--keep-last", "1"], ["backup", "drill", repository.path, "--memory"]):
+        assert f"backup forget {repository.path} {last[:8]}" in repository.run(*command, code=program.DAMAGED).err
+    assert [row["backup"] for row in repository.json("backup", "forget", repository.path, last[:8])] == [last]
+    assert [row["backup"] for row in repository.backups()] == [first]
+    assert repository.json("restore", repository.path, area + "/out")["backup"] == first
+    repository.run("backup", "prune", repository.path)
+    restic_check(repository)

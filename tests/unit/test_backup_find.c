@@ -118,9 +118,12 @@ static void one_that_is_gone_or_damaged_is_not_found(void **state)
 	snprintf(path, sizeof(path), "%s/snapshots/%s", scene.place.path, scene.names[1]);
 	assert_int_equal(chmod(path, 0600), 0);
 	assert_int_equal(truncate(path, 50), 0);
-	assert_int_equal(find(scene.names[1], &all, dataset), -ENOENT);
+	assert_int_equal(find(scene.names[1], &all, dataset), -EBADMSG);
+	assert_int_equal(find("d4", &all, dataset), -EBADMSG); /* the damaged one could be newer */
+	assert_int_equal(find(scene.names[4], &all, dataset), 0);
 	assert_int_equal(unlink(path), 0);
 	assert_int_equal(find(scene.names[1], &all, dataset), -ENOENT);
+	assert_int_equal(find("d4", &all, dataset), 0);
 }
 
 static void several_are_read_at_once_and_come_oldest_first(void **state)
@@ -148,6 +151,7 @@ static void damage_of_one_is_told_unless_it_is_passed_over(void **state)
 	assert_int_equal(truncate(path, 50), 0);
 	assert_int_equal(snapshot_files_read(scene.place.repository, true, &snapshots, &err), 0);
 	assert_int_equal(snapshots.count, BACKUPS - 1);
+	assert_int_equal(snapshots.damaged.count, 1);
 	snapshot_files_clear(&snapshots);
 	assert_int_equal(snapshot_files_read(scene.place.repository, false, &snapshots, &err), -EBADMSG);
 	assert_non_null(strstr(err.text, "damaged"));
