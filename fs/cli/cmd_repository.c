@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "fs/cli/backup_rows.h"
 #include "fs/cli/command.h"
 #include "fs/cli/exit.h"
 #include "fs/cli/keep.h"
@@ -39,46 +40,12 @@ static int run_init(struct cli *cli)
 
 /* --- looking --- */
 
-static const struct column list_columns[] = {
-	{"short", "BACKUP", COLUMN_TEXT},      {"taken", "TAKEN", COLUMN_TIME}, {"dataset", "DATASET", COLUMN_TEXT},
-	{"snapshot", "SNAPSHOT", COLUMN_TEXT}, {"type", "TYPE", COLUMN_TEXT},   {"base_short", "BASE", COLUMN_TEXT},
-	{"state", "STATE", COLUMN_TEXT},       {"holds", "HELD BY", COLUMN_LIST},
-	{NULL, NULL, COLUMN_TEXT},
-};
 static const struct column show_columns[] = {
 	{"backup", "backup", COLUMN_TEXT}, {"taken", "taken", COLUMN_TIME}, {"dataset", "dataset", COLUMN_TEXT},
 	{"snapshot", "snapshot", COLUMN_TEXT}, {"type", "type", COLUMN_TEXT}, {"base", "base", COLUMN_TEXT},
 	{"identity", "identity", COLUMN_TEXT}, {"incomplete", "incomplete", COLUMN_FLAG}, {"host", "host", COLUMN_TEXT},
 	{"user", "user", COLUMN_TEXT}, {"tags", "tags", COLUMN_LIST}, {"holds", "held by", COLUMN_LIST}, {NULL, NULL, COLUMN_TEXT},
 };
-
-static bool is_damaged(const json_t *row)
-{
-	return json_is_true(json_object_get(row, "damaged"));
-}
-
-static const char *state_of(const json_t *row)
-{
-	return is_damaged(row) ? "damaged" : json_is_true(json_object_get(row, "incomplete")) ? "incomplete" : "complete";
-}
-
-static void print_backups(struct cli *cli, json_t *rows)
-{
-	json_t *row;
-	size_t i;
-
-	json_array_foreach(rows, i, row) {
-		const char *base = json_string_value(json_object_get(row, "base"));
-
-		if (cli_option(cli, "json"))
-			break;
-		repository_add_short(row);
-		json_object_set_new(row, "state", json_string(state_of(row)));
-		if (base)
-			json_object_set_new(row, "base_short", json_stringn(base, 8));
-	}
-	table_print(cli, list_columns, rows);
-}
 
 /* What restic has forgotten is gone, whoever holds it. */
 static void tell_gone(const json_t *result)
@@ -94,23 +61,6 @@ static void tell_gone(const json_t *result)
 		        json_string_value(json_object_get(row, "tag")));
 }
 
-/* The exit code. */
-static int tell_damaged(const char *place, const json_t *rows)
-{
-	const json_t *row;
-	int code = EXIT_OK;
-	size_t i;
-
-	json_array_foreach(rows, i, row) {
-		if (!is_damaged(row))
-			continue;
-		fprintf(stderr, "corpusfs: snapshot file %.8s is damaged, and its backup lost; corpusfs backup forget %s %.8s removes it\n",
-			json_string_value(json_object_get(row, "backup")), place, json_string_value(json_object_get(row, "backup")));
-		code = EXIT_DAMAGED;
-	}
-	return code;
-}
-
 static int run_list(struct cli *cli)
 {
 	json_t *args = json_pack("{s:b}", "with_damaged", true), *result;
@@ -123,9 +73,9 @@ static int run_list(struct cli *cli)
 		return code;
 	if (json_array_size(json_object_get(result, "backups")) == 0 && cli->argc > 1)
 		fprintf(stderr, "corpusfs: note: there is no backup of \"%s\" in %s\n", cli->argv[1], cli->argv[0]);
-	print_backups(cli, json_object_get(result, "backups"));
+	backup_rows_print(cli, json_object_get(result, "backups"));
 	tell_gone(result);
-	code = tell_damaged(cli->argv[0], json_object_get(result, "backups"));
+	code = backup_rows_damaged(cli->argv[0], json_object_get(result, "backups"));
 	json_decref(result);
 	return code;
 }
@@ -308,7 +258,7 @@ static void print_forgotten(struct cli *cli, json_t *rows, const char *next)
 
 	if (!cli_option(cli, "json"))
 		say("%s%s:\n", cli_option(cli, "dry-run") ? "would forget" : "forgotten", cli_option(cli, "dry-run") ? "" : next);
-	print_backups(cli, rows);
+	backup_rows_print(cli, rows);
 	/* Whoever mounts or restores that version cannot any more. */
 	json_array_foreach(rows, i, row)
 		if (json_object_get(row, "published") && !cli_option(cli, "json"))

@@ -4,8 +4,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-#include <uthash.h>
-
+#include "lib/backup/first_names.h"
 #include "lib/backup/restore_content.h"
 
 #define LOST_INFO "the description of the backup is damaged: files come back without holes, and with no identity to compare"
@@ -15,16 +14,6 @@ struct level {
 	ARRAY(struct node) nodes;
 	size_t at;
 	size_t path_len; /* of the path that leads here */
-};
-
-/* The first name of a file that has several. */
-struct first_name {
-	struct first_key {
-		uint64_t inode, device;
-	} key;
-	UT_hash_handle hh;
-	struct blob_id body;
-	char *path;
 };
 
 struct restore_source {
@@ -39,7 +28,7 @@ struct restore_source {
 	struct node top; /* the directory or the file that is wanted */
 	char *place;     /* of `top`, where no path was given */
 	bool top_given;
-	struct first_name *firsts;
+	struct first_names *firsts;
 
 	struct node *node; /* of the member */
 	struct holes holes;
@@ -251,6 +240,7 @@ int restore_source_new(const struct restore_source_options *options, struct rest
 	int r = 0;
 
 	source->options = *options;
+	source->firsts = first_names_new();
 	restore_reader_init(&source->reader, options->repository, options->store, options->pool);
 	source->reader.following = following;
 	source->reader.following_arg = source;
@@ -276,18 +266,12 @@ int restore_source_new(const struct restore_source_options *options, struct rest
 
 void restore_source_free(struct restore_source *source)
 {
-	struct first_name *first, *next;
-
 	if (!source)
 		return;
 	while (source->levels.count > 0)
 		leave(source);
 	array_clear(&source->levels);
-	HASH_ITER (hh, source->firsts, first, next) {
-		HASH_DEL(source->firsts, first);
-		free(first->path);
-		free(first);
-	}
+	first_names_free(source->firsts);
 	node_clear(&source->top);
 	free(source->place);
 	free(source->warning);
@@ -322,39 +306,15 @@ static char *full_path(const struct restore_source *source)
 	return xasprintf("%.*s%s%s", (int)len, below, len > 0 && *path ? "/" : "", path);
 }
 
-/* The path of the name that came before for the same file. NULL: this is the first one, or the file changed between the two. */
-static const char *first_name(struct restore_source *source, const struct node *node)
-{
-	struct first_name *first;
-	struct first_key key;
-	struct blob_id body;
-
-	free(steal_ptr(source->warning));
-	if (S_ISDIR(node->mode) || node->links < 2)
-		return NULL;
-	body = node_body(node);
-	memset(&key, 0, sizeof(key));
-	key.inode = node->inode;
-	key.device = node->device_id;
-	HASH_FIND(hh, source->firsts, &key, sizeof(key), first);
-	if (first) {
-		if (blob_id_equal(&first->body, &body))
-			return first->path;
-		source->warning = xasprintf("a file of its own now: the backup has another content under its other name %s", first->path);
-		return NULL;
-	}
-	first = xcalloc(1, sizeof(*first));
-	first->key = key;
-	first->body = body;
-	first->path = xstrdup((char *)source->path.data);
-	HASH_ADD(hh, source->firsts, key, sizeof(key), first);
-	return NULL;
-}
-
 static int describe(struct restore_source *source, struct node *node, struct archive_found *found)
 {
-	const char *first = first_name(source, node);
+	const char *first, *other;
 	int r = 0;
+
+	free(steal_ptr(source->warning));
+	first = first_names_find(source->firsts, node, (const char *)source->path.data, &other);
+	if (other)
+		source->warning = xasprintf("a file of its own now: the backup has another content under its other name %s", other);
 
 	*found = (struct archive_found){
 		.member = {.path = source->path.len > 0 ? (char *)source->path.data : ".", .hardlink = first, .target = node->target,

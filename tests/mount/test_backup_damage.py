@@ -428,7 +428,8 @@ def test_a_damaged_snapshot_file_hides_no_other_backup_and_can_be_forgotten(repo
     first, last = (repository.backup("d", options=["--share"])["backup"] for _ in range(2))
     os.chmod(f"{repository.path}/snapshots/{last}", 0o600)
     files.put(f"{repository.path}/snapshots/{last}", b"")
-    for command in (["restore", repository.path, area + "/out"], ["backup", "show", repository.path], ["restore", repository.path + "@" + last[:8], area + "/out"]):
+    into = area + "/out"
+    for command in (["restore", repository.path, into], ["backup", "show", repository.path], ["restore", f"{repository.path}@{last[:8]}", into]):
         failed = repository.run(*command, code=program.DAMAGED).err
         assert last[:8] in failed and "damaged" in failed and f"backup forget {repository.path} {last[:8]}" in failed, failed
     assert not os.path.exists(area + "/out") or not os.listdir(area + "/out")
@@ -437,8 +438,9 @@ def test_a_damaged_snapshot_file_hides_no_other_backup_and_can_be_forgotten(repo
     assert rows[last] == {"backup": last, "damaged": True} and rows[first]["type"] == "full"
     listed = repository.run("backup", "list", repository.path, code=program.DAMAGED)
     assert f"{last[:8]}" in listed.out and "damaged" in listed.out and "forget" in listed.err
-    for command in (["backup", "prune", repository.path], ["backup", "forget", repository.path, "--keep-last", "1"], ["backup", "drill", repository.path, "--memory"]):
-        assert f"backup forget {repository.path} {last[:8]}" in repository.run(*command, code=program.DAMAGED).err
+    for command in (["prune"], ["forget", "--keep-last", "1"], ["drill", "--memory"]):
+        failed = repository.run("backup", command[0], repository.path, *command[1:], code=program.DAMAGED).err
+        assert f"backup forget {repository.path} {last[:8]}" in failed
     assert [row["backup"] for row in repository.json("backup", "forget", repository.path, last[:8])] == [last]
     assert [row["backup"] for row in repository.backups()] == [first]
     assert repository.json("restore", repository.path, area + "/out")["backup"] == first
