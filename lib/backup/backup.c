@@ -419,6 +419,11 @@ int backup_run(struct store *store, const struct backup_options *options, struct
 	int r, failed;
 
 	*ret_result = (struct backup_result){.type = options->type};
+	if (strcmp(options->dataset, BACKUP_INFO_DIR) == 0) {
+		(void)error_set(err, -EINVAL, "a dataset of the name \"%s\" cannot be backed up: its backup has its description there", options->dataset);
+		error_hint(err, "corpusfs dataset rename %s ANOTHER", options->dataset);
+		return -EINVAL;
+	}
 	transfer_begin(&backup.transfer, &options->transfer);
 	entry_list_init(&backup.exact);
 	entry_list_init(&backup.large);

@@ -246,7 +246,7 @@ WARN_UNUSED int views_get_heads(struct store *store, uint32_t family, struct vie
 void views_put_heads(struct store *store, struct view_set *set);
 
 /* --- datasets.c --- caller holds change_lock */
-WARN_UNUSED int dataset_check_new(struct store *store, const char *name, struct error *err); /* -EEXIST */
+WARN_UNUSED int dataset_check_new(struct store *store, const char *name, struct error *err); /* -EEXIST, -EINVAL */
 /* Without looking at the name, and without telling anybody. */
 struct stat;
 WARN_UNUSED int dataset_create_locked(struct store *store, const char *name, const struct stat *root, int level, struct error *err, uint32_t *ret_id);

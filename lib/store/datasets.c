@@ -41,8 +41,13 @@ int dataset_name_check(const char *what, const char *name, struct error *err)
 
 /* --- create --- */
 
+/* Where a backup says what it is of (lib/backup/backup_info.h): the files of a dataset of that name would not be found there. */
+#define RESERVED_NAME ".corpusfs"
+
 int dataset_check_new(struct store *store, const char *name, struct error *err)
 {
+	if (strcmp(name, RESERVED_NAME) == 0)
+		return error_set(err, -EINVAL, "\"%s\" cannot be the name of a dataset: in a backup it is the name of the description", name);
 	return catalog_dataset(store, name) ? error_set(err, -EEXIST, "there is a dataset \"%s\" already", name) : 0;
 }
 

@@ -1,6 +1,7 @@
 """What people are told whose repository, password or backup is not what they thought: which one it is, and what can be done."""
 
 import contextlib
+import errno
 import glob
 import json
 import os
@@ -198,3 +199,16 @@ def test_a_restore_into_a_directory_that_is_not_empty_says_so(repository, area):
     with open(area + "/out/mine", "xb"):
         pass
     assert "was not empty" in repository.restore(area + "/out").out and os.path.exists(area + "/out/mine")
+
+
+def test_the_name_that_a_backup_s_description_has_is_no_dataset_s(repository, store):
+    """Its files could not be found in the backup."""
+    for command in (["dataset", "create", ".corpusfs"], ["dataset", "rename", "d", ".corpusfs"]):
+        assert '".corpusfs" cannot be the name of a dataset' in told(repository, *command, code=program.USAGE)
+    point = store.mount()
+    try:
+        os.mkdir(point + "/.corpusfs")
+        assert False, "it was made"
+    except OSError as problem:
+        assert problem.errno == errno.EINVAL
+    repository.backup("d")

@@ -171,6 +171,18 @@ static void test_files_come_back_without_the_description_of_their_backup(void **
 	restore_without(*state, lose_directory);
 }
 
+static void test_a_dataset_that_has_the_name_of_the_description_is_not_backed_up(void **state)
+{
+	struct scene *scene = *state;
+	const struct backup_options options = {.repository = scene->repository.repository, .place = "place", .type = BACKUP_FULL, .snapshot = "s",
+	                                       .dataset = BACKUP_INFO_DIR};
+	struct backup_result made;
+	struct error err = {0};
+
+	assert_int_equal(backup_run(scene->place.store, &options, &made, &err), -EINVAL);
+	assert_non_null(strstr(err.hint, "rename"));
+}
+
 /* --- names of one file that are none --- */
 
 static bool make_one_file(struct forge *forge, struct node *node)
@@ -214,6 +226,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_a_mode_that_somebody_changed_is_set_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_names_of_one_file_with_two_contents_are_two_files, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_files_come_back_without_the_description_of_their_backup, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_dataset_that_has_the_name_of_the_description_is_not_backed_up, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_what_comes_into_a_directory_is_compared_with_what_was_backed_up, setup, teardown),
 	};
 
