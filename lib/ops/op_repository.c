@@ -121,7 +121,8 @@ json_t *op_damaged_backup_to_json(const char *name)
 void op_hint_keep_going(bool keep_going, struct error *err)
 {
 	if (err->code == -EBADMSG && !keep_going && !err->hint[0])
-		error_hint(err, "with --keep-going the rest comes, and what is damaged is listed; corpusfs backup verify REPOSITORY --data lists it, too");
+		error_hint(err, "corpusfs backup verify REPOSITORY --data lists what is damaged, and corpusfs backup rebuild-index REPOSITORY finds again what "
+		                "no index names; with --keep-going the rest comes");
 }
 
 static int tell_progress(void *arg, const struct transfer_progress *progress)

@@ -351,6 +351,8 @@ int repository_load_index(struct repository *repository, bool lenient, struct er
 		if (lenient && r == -EBADMSG)
 			r = 0;
 	}
+	if (r == -EBADMSG && err)
+		error_hint(err, "corpusfs backup rebuild-index REPOSITORY makes the index anew: the packs say what is in them");
 	repository->index_is_whole = r == 0 && !lenient;
 	return r;
 }
