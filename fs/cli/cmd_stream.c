@@ -161,6 +161,7 @@ static int receive(struct cli *cli, const char *dataset)
 	struct error err = {0};
 	json_t *result = NULL;
 	int r = run_find_store(cli, &store, &err);
+	bool has_more;
 
 	if (r == 0 && fd < 0)
 		r = error_set(&err, -errno, "standard input: %s", strerror(errno));
@@ -176,8 +177,11 @@ static int receive(struct cli *cli, const char *dataset)
 	if (r < 0)
 		return exit_with(&err);
 	acl_note(result);
+	has_more = json_is_true(json_object_get(result, "more"));
 	report(cli, stdout, "received", result, "base", started);
-	return EXIT_OK;
+	if (has_more)
+		fprintf(stderr, "corpusfs: something follows the end of the stream, and was not read; each stream needs a corpusfs receive of its own\n");
+	return has_more ? EXIT_FAILED : EXIT_OK;
 }
 
 static int run_receive(struct cli *cli)

@@ -123,8 +123,8 @@ static void hint_token(const struct receive_result *result, const char *dataset,
 }
 
 /*
- * stream.receive: {dataset} and a descriptor to read one stream from -> {dataset, snapshot, base: or null, identity, frames, bytes: of content, acls};
- * progress {phase, done}
+ * stream.receive: {dataset} and a descriptor to read one stream from -> {dataset, snapshot, base: or null, identity, frames, bytes: of content, acls,
+ * more: something follows the stream, which was not read}; progress {phase, done}
  */
 static int stream_receive(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
@@ -144,9 +144,10 @@ static int stream_receive(struct op_context *context, const json_t *args, json_t
 		hint_token(&result, options.dataset, err);
 		return r;
 	}
-	*ret_result = json_pack("{s:o, s:o, s:o, s:s, s:I, s:I, s:I}", "dataset", json_from_bytes(options.dataset), "snapshot", json_from_bytes(result.snapshot),
-	                        "base", result.base[0] ? json_from_bytes(result.base) : json_null(), "identity", result.identity, "frames",
-	                        (json_int_t)result.frames, "bytes", (json_int_t)result.bytes, "acls", (json_int_t)result.acls);
+	*ret_result = json_pack("{s:o, s:o, s:o, s:s, s:I, s:I, s:I, s:b}", "dataset", json_from_bytes(options.dataset), "snapshot",
+	                        json_from_bytes(result.snapshot), "base", result.base[0] ? json_from_bytes(result.base) : json_null(), "identity",
+	                        result.identity, "frames",
+	                        (json_int_t)result.frames, "bytes", (json_int_t)result.bytes, "acls", (json_int_t)result.acls, "more", result.has_more);
 	return 0;
 }
 

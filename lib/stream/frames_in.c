@@ -15,6 +15,11 @@ void frames_in_clear(struct frames_in *frames)
 	*frames = (struct frames_in){0};
 }
 
+bool frames_in_has_more(struct frames_in *frames)
+{
+	return stream_in_has_more(frames->in);
+}
+
 int frames_in_bad(struct frames_in *frames)
 {
 	frames->is_damaged = true;

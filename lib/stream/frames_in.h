@@ -24,6 +24,8 @@ void frames_in_clear(struct frames_in *frames); /* of zeros is fine */
 WARN_UNUSED int frames_in_magic(struct frames_in *frames);
 /* Its body is in frames->body until the next call. */
 WARN_UNUSED int frames_in_next(struct frames_in *frames, enum stream_kind *ret_kind);
+/* Behind the end of the stream: something is there that is no part of it. Nothing is waited for. */
+bool frames_in_has_more(struct frames_in *frames);
 /* The body of the last one cannot be read. Always -EBADMSG. */
 int frames_in_bad(struct frames_in *frames);
 

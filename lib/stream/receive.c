@@ -380,6 +380,7 @@ static int receive(struct receiving *receiving)
 		store_view_put(receiving->store, receiving->applying.view);
 		receiving->applying.view = NULL;
 		r = finish(receiving);
+		receiving->result->has_more = frames_in_has_more(&receiving->frames);
 	}
 	if (r < 0)
 		keep_or_drop(receiving, r);

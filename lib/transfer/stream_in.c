@@ -135,6 +135,17 @@ void stream_in_rewind(struct stream_in *in)
 
 /* --- reading --- */
 
+bool stream_in_has_more(struct stream_in *in)
+{
+	struct pollfd ready = {.fd = in->fd, .events = POLLIN};
+	const uint8_t *data;
+	size_t len;
+
+	if (in->begin < in->end)
+		return true;
+	return !in->ended && (in->is_file || (poll(&ready, 1, 0) == 1 && (ready.revents & POLLIN) != 0)) && stream_in_next(in, &data, &len) == 1;
+}
+
 bool stream_in_stopped(struct stream_in *in)
 {
 	return in->stopped(in->arg, in->position, in->size);

@@ -50,6 +50,7 @@ void stream_in_take(struct stream_in *in, size_t len); /* of what was returned l
 /* Takes up to len bytes without looking at them; how many there were. */
 WARN_UNUSED int stream_in_skip(struct stream_in *in, uint64_t len, uint64_t *ret_skipped);
 
+bool stream_in_has_more(struct stream_in *in); /* something is there already; nothing is waited for */
 bool stream_in_stopped(struct stream_in *in);
 uint64_t stream_in_position(const struct stream_in *in); /* bytes taken since the beginning */
 uint64_t stream_in_size(const struct stream_in *in);     /* 0: not known */

@@ -332,6 +332,21 @@ def test_dropping_what_is_unfinished_gives_its_room_back(store, other):
     cli(other, "check")
 
 
+@pytest.mark.sanitize
+def test_what_follows_the_end_of_a_stream_is_told(store, other, area):
+    """Two streams in one file; and bytes of something else."""
+    two_snapshots(store)
+    send(store, "d@one", area + "/one")
+    send(store, "d@two", area + "/two", "--from", "one")
+    files.put(area + "/rest", b"rest")
+    for number, behind in enumerate(("two", "rest")):
+        result = shell(other, f"cat {area}/one {area}/{behind} > {area}/all; exec {command(other, 'receive', f'd{number}')} < {area}/all")
+        assert result.code == program.FAILED and result.out.startswith(f"received d{number}@one: "), result
+        assert "something follows the end of the stream" in result.err
+    assert receive(other, area + "/two", "d0").code == 0
+    assert identity(store, "d@two") == identity(other, "d0@two")
+
+
 @pytest.mark.parametrize("word", ["promote", "demote"])
 def test_a_promotion_that_dies_was_done_or_not(store, word):
     store.create("d")
