@@ -9,6 +9,7 @@
 #include "lib/backup/large_trees.h"
 #include "lib/base/escape.h"
 #include "lib/base/fault.h"
+#include "lib/base/shell.h"
 #include "lib/repository/go_text.h"
 #include "lib/repository/locks.h"
 #include "lib/repository/origin.h"
@@ -421,7 +422,7 @@ int backup_run(struct store *store, const struct backup_options *options, struct
 	*ret_result = (struct backup_result){.type = options->type};
 	if (strcmp(options->dataset, BACKUP_INFO_DIR) == 0) {
 		(void)error_set(err, -EINVAL, "a dataset of the name \"%s\" cannot be backed up: its backup has its description there", options->dataset);
-		error_hint(err, "corpusfs dataset rename %s ANOTHER", options->dataset);
+		error_hint_shell(err, "corpusfs dataset rename %s ANOTHER", options->dataset);
 		return -EINVAL;
 	}
 	transfer_begin(&backup.transfer, &options->transfer);

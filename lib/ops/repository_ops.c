@@ -91,8 +91,8 @@ static int damaged_rows(struct op_context *context, const struct object_names *n
 
 /*
  * backup.list: {password, dataset?: by its name, dataset_id?, with_damaged?: also {backup, damaged: true} of each whose file is damaged} -> {gone:
- * [{backup, tag}]: holds of backups that are not there any more, problem?: why it is not known what is held}; rows {backup, taken, taken_ns, dataset, dataset_id?: STORE/NUMBER, snapshot?, type, base?, identity?, incomplete, host, holds:
- * [tag]}
+ * [{backup, tag}]: holds of backups that are not there any more, problem?: why it is not known what is held}; rows {backup, taken, taken_ns, dataset,
+ * dataset_id?: STORE/NUMBER, snapshot?, type, base?, identity?, incomplete, host, holds: [tag]}
  */
 static int list_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
