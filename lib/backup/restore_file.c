@@ -115,8 +115,25 @@ static bool has_blob(int fd, const struct blob_id *id, uint32_t len, struct buf 
 	return blob_id_equal(&found, id);
 }
 
+/* The backup has a hole there, and so has the file, which is passed over then. `at`: the hole of the backup that comes next. */
+static bool pass_hole(const struct restore_file *file, int fd, uint64_t offset, uint32_t len, size_t *at)
+{
+	const struct holes *holes = file->holes;
+	off_t data;
+
+	while (*at < holes->count && holes->items[*at].offset + holes->items[*at].length <= offset)
+		++*at;
+	if (*at == holes->count || holes->items[*at].offset > offset || offset + len > holes->items[*at].offset + holes->items[*at].length)
+		return false;
+	data = lseek(fd, (off_t)offset, SEEK_DATA);
+	if (data < 0 ? errno == ENXIO : (uint64_t)data >= offset + len)
+		return lseek(fd, (off_t)(offset + len), SEEK_SET) >= 0;
+	(void)lseek(fd, (off_t)offset, SEEK_SET);
+	return false;
+}
+
 /*
- * Size and time of a file stay when its disk or somebody changes its bytes, so all of it is read, as restic does. Its attributes may be others: who
+ * Size and time of a file stay when its disk or somebody changes its bytes, so all of it but holes is read, as restic does. Its attributes may be others: who
  * restored it may have been a user, who could not set them, or somebody has changed them since.
  */
 static bool has_content(struct restore_target *target, const struct restore_file *file)
@@ -125,17 +142,23 @@ static bool has_content(struct restore_target *target, const struct restore_file
 	AUTO_CLOSE int fd = openat(file->dir, file->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	AUTO_BUF room = BUF_INIT;
 	struct content_watch watched = watch(target, file);
+	size_t hole = 0;
 	uint64_t size = 0;
 	bool same = fd >= 0 && restore_attributes_take(target, fd, node);
 
 	for (size_t i = 0; i < node->content.count && same && !transfer_stopped(target->transfer); i++) {
 		const struct blob_id *id = &node->content.items[i];
 		struct blob_place place;
+		uint32_t len;
 
-		same = blob_index_find(target->reader.repository->index, id, false, 0, &place) && has_blob(fd, id, pack_blob_plain(&place.blob), &room);
-		if (same)
-			content_watch_data(&watched, room.data, pack_blob_plain(&place.blob), size);
-		size += same ? pack_blob_plain(&place.blob) : 0;
+		same = blob_index_find(target->reader.repository->index, id, false, 0, &place);
+		len = same ? pack_blob_plain(&place.blob) : 0;
+		if (same && !pass_hole(file, fd, size, len, &hole)) {
+			same = has_blob(fd, id, len, &room);
+			if (same)
+				content_watch_data(&watched, room.data, len, size);
+		}
+		size += same ? len : 0;
 	}
 	same = same && size == node->size && restore_attributes_set(target, fd, file->path, node) == 0 && (!file->sync || fsync(fd) == 0);
 	watched_all(target, file, &watched, same);

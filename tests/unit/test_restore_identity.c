@@ -124,6 +124,60 @@ static void test_a_mode_that_somebody_changed_is_set_again(void **state)
 	remove_tree(target);
 }
 
+/* --- holes --- */
+
+#define HOLE (256U << 20)
+
+/* Bytes that this process has read. */
+static unsigned long long bytes_read(void)
+{
+	FILE *file = fopen("/proc/self/io", "re");
+	unsigned long long bytes = 0;
+
+	assert_non_null(file);
+	assert_int_equal(fscanf(file, "rchar: %llu", &bytes), 1);
+	(void)fclose(file);
+	return bytes;
+}
+
+/* What somebody wrote into a hole is found all the same. */
+static void test_what_is_there_is_not_read_through_its_holes(void **state)
+{
+	char target[] = "/tmp/corpusfs-restored-XXXXXX";
+	const struct snapshot_name name = {.dataset = "d", .name = "sparse"};
+	struct scene *scene = *state;
+	struct view *view = open_head(scene->place.store, "d");
+	struct restore_result result;
+	struct backup_result made;
+	struct error err = {0};
+	AUTO_FREE char *path = NULL;
+	unsigned long long before;
+	struct stat st;
+	int fd;
+
+	write_file(view, ROOT_INO, "sparse", 0, (const uint8_t *)"begin", 5);
+	write_file(view, ROOT_INO, "sparse", HOLE, (const uint8_t *)"end", 3);
+	assert_int_equal(view_sync(view), 0);
+	store_view_put(scene->place.store, view);
+	assert_int_equal(snapshot_create(scene->place.store, &name, 1, "", 0, &err), 0);
+	assert_int_equal(run_backup_of(scene, BACKUP_FULL, "sparse", &made), 0);
+	assert_non_null(mkdtemp(target));
+	assert_int_equal(restore(scene, target, made.name, &result), 0);
+	before = bytes_read();
+	assert_int_equal(restore(scene, target, made.name, &result), 0);
+	assert_true(result.compared && result.same && result.transfer.skipped == 2);
+	assert_true(bytes_read() - before < HOLE / 4);
+	path = xasprintf("%s/sparse", target);
+	assert_int_equal(stat(path, &st), 0);
+	fd = open(path, O_WRONLY);
+	assert_int_equal(pwrite(fd, "rot", 3, HOLE / 2), 3);
+	assert_int_equal(futimens(fd, (const struct timespec[2]){st.st_atim, st.st_mtim}), 0);
+	close(fd);
+	assert_int_equal(restore(scene, target, made.name, &result), 0);
+	assert_true(result.compared && result.same && result.transfer.skipped == 1 && result.transfer.files == 1);
+	remove_tree(target);
+}
+
 /* --- a description that cannot be read --- */
 
 static bool lose_file(struct forge *forge, struct node *node)
@@ -227,6 +281,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_names_of_one_file_with_two_contents_are_two_files, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_files_come_back_without_the_description_of_their_backup, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_dataset_that_has_the_name_of_the_description_is_not_backed_up, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_what_is_there_is_not_read_through_its_holes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_what_comes_into_a_directory_is_compared_with_what_was_backed_up, setup, teardown),
 	};
 
