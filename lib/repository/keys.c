@@ -156,8 +156,14 @@ static int add_name(void *arg, const char *name, uint64_t size)
 	return 0;
 }
 
-/* Gives each key file; those that are no JSON are passed over. */
-static int each_file(struct objects *objects, int (*each)(void *arg, const char *name, const json_t *file), void *arg, struct error *err)
+/* A file is called by its SHA-256. NULL: it is no JSON. */
+struct key_file {
+	const char *name;
+	const json_t *json;
+	bool is_damaged;
+};
+
+static int each_file(struct objects *objects, int (*each)(void *arg, const struct key_file *file), void *arg, struct error *err)
 {
 	struct key_names names = {0};
 	int r = objects->place->list(objects, OBJECT_KEY, add_name, &names);
@@ -167,7 +173,8 @@ static int each_file(struct objects *objects, int (*each)(void *arg, const char 
 	for (size_t i = 0; i < names.count && r == 0; i++) {
 		AUTO_BUF content = BUF_INIT;
 		char name[BLOB_ID_TEXT];
-		json_t *file;
+		struct blob_id id;
+		json_t *json;
 
 		blob_id_text(&names.items[i], name);
 		r = objects_get_whole(objects, OBJECT_KEY, name, KEY_FILE_MAX, &content);
@@ -175,10 +182,10 @@ static int each_file(struct objects *objects, int (*each)(void *arg, const char 
 			(void)error_set(err, r, "key file %.8s cannot be read: %s", name, error_text(r));
 			break;
 		}
-		file = json_loadb((char *)content.data, content.len, 0, NULL);
-		if (file)
-			r = each(arg, name, file);
-		json_decref(file);
+		json = json_loadb((char *)content.data, content.len, 0, NULL);
+		id = blob_id_of(content.data, content.len);
+		r = each(arg, &(struct key_file){.name = name, .json = json, .is_damaged = !json || !blob_id_equal(&id, &names.items[i])});
+		json_decref(json);
 	}
 	array_clear(&names);
 	return r;
@@ -191,17 +198,17 @@ struct opening {
 	size_t tried, damaged;
 };
 
-static int try_file(void *arg, const char *name, const json_t *file)
+static int try_file(void *arg, const struct key_file *file)
 {
 	struct opening *opening = arg;
-	int r = try_key(file, opening->password, opening->key);
+	int r = file->json ? try_key(file->json, opening->password, opening->key) : -EBADMSG;
 
 	opening->tried++;
-	if (r < 0)
+	if (r < 0 || (r == 0 && file->is_damaged))
 		opening->damaged++;
 	if (r <= 0)
 		return 0;
-	(void)snprintf(opening->name, KEY_ID_TEXT, "%s", name);
+	(void)snprintf(opening->name, KEY_ID_TEXT, "%s", file->name);
 	return 1;
 }
 
@@ -234,13 +241,15 @@ static const char *text_of(const json_t *file, const char *key)
 	return text ? text : "";
 }
 
-static int list_file(void *arg, const char *name, const json_t *file)
+/* What is no JSON says nothing of itself. */
+static int list_file(void *arg, const struct key_file *file)
 {
 	const struct listing *listing = arg;
+	const json_t *json = file->json;
 	const struct key_info info = {
-		.name = name, .user = text_of(file, "username"), .host = text_of(file, "hostname"), .created = text_of(file, "created")};
+		.name = file->name, .user = text_of(json, "username"), .host = text_of(json, "hostname"), .created = text_of(json, "created")};
 
-	return listing->each(listing->arg, &info);
+	return json ? listing->each(listing->arg, &info) : 0;
 }
 
 int keys_each(struct objects *objects, int (*each)(void *arg, const struct key_info *info), void *arg, struct error *err)

@@ -266,8 +266,13 @@ int repository_init(struct objects *objects, const char *password, struct reposi
 	return 0;
 }
 
-static int no_repository(struct error *err)
+static int no_repository(struct objects *objects, struct error *err)
 {
+	if (objects->place->list(objects, OBJECT_KEY, stop_at_first, NULL) == -EEXIST) {
+		(void)error_set(err, -EBADMSG, "the config of the repository is missing, and its keys are there");
+		error_hint(err, "bring its config back, from a copy of the repository");
+		return -EBADMSG;
+	}
 	(void)error_set(err, -ENOENT, "there is no repository");
 	error_hint(err, "corpusfs backup init REPOSITORY makes one");
 	return -ENOENT;
@@ -279,7 +284,7 @@ int repository_open(struct objects *objects, const char *password, struct reposi
 	int r = find_config(objects, err);
 
 	if (r == -ENOENT)
-		r = no_repository(err);
+		r = no_repository(objects, err);
 	if (r == 0)
 		r = keys_open(objects, password, &repository->key, repository->key_name, err);
 	if (r == 0)

@@ -212,3 +212,18 @@ def test_the_name_that_a_backup_s_description_has_is_no_dataset_s(repository, st
     except OSError as problem:
         assert problem.errno == errno.EINVAL
     repository.backup("d")
+
+
+def test_damaged_keys_and_a_missing_config_are_called_that(repository, area):
+    repository.backup("d")
+    key, = glob.glob(repository.path + "/keys/*")
+    good = files.get(key)
+    os.chmod(key, 0o600)
+    for bad in (b"", good.replace(b'"data":"', b'"data":"AAAA', 1)):
+        files.put(key, bad)
+        assert "the repository's key file is damaged" in told(repository, "backup", "list", repository.path, code=program.DAMAGED)
+    files.put(key, good)
+    repository.run("backup", "list", repository.path)
+    os.rename(repository.path + "/config", area + "/config")
+    text = told(repository, "backup", "list", repository.path, code=program.DAMAGED)
+    assert "the config of the repository is missing" in text and "init" not in text
