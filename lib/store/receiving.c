@@ -172,6 +172,9 @@ static int build_head(struct store *store, struct appearance *now, struct kv_bat
 		result = catalog_bury(store, batch, record.family, record.view, &record.line);
 	if (result == 0)
 		result = catalog_drop_orphans(store->kv, record.id, batch);
+	/* what had no name any more in the base has none in what came behind it */
+	if (result == 0)
+		result = catalog_restore_orphans(store->kv, now->snapshot.view, record.id, batch);
 	if (result < 0)
 		return result;
 	now->view = record.view = (uint32_t)view;

@@ -166,6 +166,38 @@ def test_what_was_written_on_both_sides_is_never_joined(store, other):
     assert files.get(at + "/d/f") == b"here" and files.get(at + "/d/.snapshots/theirs/f") == b"there"
 
 
+@pytest.mark.parametrize("forked", [False, True])
+def test_file_that_is_open_without_a_name_goes_away_after_a_failover_and_back(store, other, forked):
+    """It is in the snapshot that both have, and so in every head that begins there."""
+    point = store.mount()
+    store.create("d")
+    files.put(point + "/d/f", bytes(100_000))
+    with open(point + "/d/f", "rb"):
+        os.remove(point + "/d/f")
+        cli(store, "snapshot", "create", "d@common")
+        replicated(store, other)
+        cli(other, "promote", "d")
+        at = other.mount(other.area + "/there")
+        files.put(at + "/d/new", b"new")
+        cli(other, "snapshot", "create", "d@theirs")
+        if not forked:
+            cli(store, "demote", "d")
+            replicated(other, store)
+            assert files.get(point + "/d/new") == b"new"
+    if forked:
+        files.put(point + "/d/mine", b"mine")
+        cli(store, "demote", "d", "--to", "common")
+        replicated(other, store)
+    for one in (store, other):
+        cli(one, "check")
+    cli(store, "promote", "d")
+    cli(store, "snapshot", "create", "d@later")
+    store.umount()
+    for one in (store, other):
+        cli(one, "gc")
+        cli(one, "check")
+
+
 def test_replication_goes_on_after_either_side_has_died(store, other):
     point = store.mount()
     store.create("d")
