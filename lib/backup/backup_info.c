@@ -7,6 +7,7 @@
 #include "lib/base/escape.h"
 #include "lib/repository/go_text.h"
 
+#define INFO_VERSION 1
 #define INFO_MAX (1ULL << 30)
 #define FIRST_DIGITS 16 /* of the names of index files, and of lost packs: there are some thousands */
 
@@ -287,12 +288,18 @@ int backup_info_read(struct repository_reader *reader, const struct snapshot_fil
 		*ret_info = json_loadb((char *)content.data, content.len, 0, NULL);
 		r = *ret_info ? 0 : -EBADMSG;
 	}
+	if (r == 0 && json_integer_value(json_object_get(*ret_info, "version")) > INFO_VERSION) {
+		json_decref(steal_ptr(*ret_info));
+		r = -EPROTONOSUPPORT;
+	}
 	node_clear(&dir);
 	node_clear(&file);
 	if (r == -ENOENT)
 		return error_set(err, r, "snapshot %.8s of the repository is no backup of corpusfs", snapshot->name);
 	if (r == -EBADMSG)
 		return error_set(err, r, "the description of backup %.8s is damaged", snapshot->name);
+	if (r == -EPROTONOSUPPORT)
+		return error_set(err, r, "a newer version of corpusfs made backup %.8s, and its description has another form", snapshot->name);
 	return r < 0 ? error_set(err, r, "the description of backup %.8s cannot be read: %s", snapshot->name, strerror(-r)) : 0;
 }
 

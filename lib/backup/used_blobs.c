@@ -123,11 +123,51 @@ static const char *go_to(struct walk *walk, size_t len, const char *name)
 	return (char *)walk->path.data;
 }
 
+/* True also where it is not known, since no index names all of it. */
+static bool has_its_length(const struct blob_index *index, const struct node *node)
+{
+	uint64_t size = 0;
+
+	for (size_t i = 0; i < node->content.count; i++) {
+		struct blob_place place;
+
+		if (!blob_index_find(index, &node->content.items[i], false, 0, &place))
+			return true;
+		size += pack_blob_plain(&place.blob);
+	}
+	return size == node->size;
+}
+
+/* NULL: nothing. */
+static const char *what_is_wrong(const struct blob_index *index, const struct node *node)
+{
+	if (!*node->name || strchr(node->name, '/') || strcmp(node->name, ".") == 0 || strcmp(node->name, "..") == 0)
+		return "a name that nothing in a directory can have";
+	if (S_ISDIR(node->mode) && !node->has_subtree)
+		return "a directory without the list of what is in it";
+	if (S_ISREG(node->mode) && !has_its_length(index, node))
+		return "its content is not as long as the backup says";
+	return NULL;
+}
+
+static void tell_wrong(struct walk *walk, const struct node *node)
+{
+	const char *what = walk->options->wrong ? what_is_wrong(walk->used->index, node) : NULL;
+	const size_t len = walk->path.len;
+
+	if (!what)
+		return;
+	walk->options->wrong(walk->options->arg, walk->snapshot, go_to(walk, len, node->name), what);
+	walk->path.len = len;
+}
+
 static int take_node(void *arg, struct node *node)
 {
 	struct walk *walk = arg;
 	const size_t len = walk->path.len;
 	int r;
+
+	tell_wrong(walk, node);
 
 	if (node->has_subtree && used_blobs_put(walk->used, &node->subtree, true))
 		array_add(&walk->steps, (struct step){node->subtree, len, xstrdup(node->name)});

@@ -32,6 +32,8 @@ struct used_walk {
 	int (*problem)(void *arg, const struct used_problem *problem);
 	/* May be NULL: each blob of a file, also if it was named before. */
 	void (*content)(void *arg, const char *path, const struct blob_id *id);
+	/* May be NULL: a node says what cannot be restored. */
+	void (*wrong)(void *arg, const struct snapshot_file *snapshot, const char *path, const char *what);
 	int (*tree)(void *arg); /* before each tree; not 0: the walk ends with it */
 	void *arg;
 };

@@ -63,6 +63,13 @@ static int tree_problem(void *arg, const struct used_problem *found)
 	return 0;
 }
 
+static void node_problem(void *arg, const struct snapshot_file *snapshot, const char *path, const char *what)
+{
+	AUTO_FREE char *where = xasprintf("backup %.8s: %s", snapshot->name, path);
+
+	problem(arg, where, -EBADMSG, what);
+}
+
 static int count_tree(void *arg)
 {
 	struct verify *verify = arg;
@@ -91,7 +98,7 @@ static int look_at_snapshots(struct verify *verify, const struct object_names *n
 {
 	struct verify_pieces pieces = {.reader = verify->reader, .problem = pieces_problem, .tree = go_on_looking, .arg = verify};
 	struct repository *repository = verify->options->repository;
-	const struct used_walk walk = {.reader = verify->reader, .problem = tree_problem, .tree = count_tree, .arg = verify};
+	const struct used_walk walk = {.reader = verify->reader, .problem = tree_problem, .wrong = node_problem, .tree = count_tree, .arg = verify};
 	int r = 0;
 
 	for (size_t i = 0; i < names->count && r == 0; i++) {

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "lib/backup/restore.h"
+#include "lib/backup/verify.h"
 #include "forged_backup.h"
 
 /* --- a backup that says another identity --- */
@@ -178,6 +179,81 @@ static void test_what_is_there_is_not_read_through_its_holes(void **state)
 	remove_tree(target);
 }
 
+/* --- what verify finds --- */
+
+static void change_version(struct forge *forge, struct node *file)
+{
+	AUTO_BUF json = BUF_INIT;
+	char *at;
+
+	assert_int_equal(repository_read_blob(forge->reader, &file->content.items[0], false, &json), 0);
+	at = strstr((char *)json.data, "\"version\":1");
+	assert_non_null(at);
+	at[strlen("\"version\":")] = '2';
+	file->content.items[0] = put_blob(forge, false, &json);
+}
+
+static bool make_newer(struct forge *forge, struct node *node)
+{
+	if (strcmp(node->name, BACKUP_INFO_FILE) == 0)
+		change_version(forge, node);
+	return true;
+}
+
+static void test_backup_of_a_newer_version_is_refused(void **state)
+{
+	char target[] = "/tmp/corpusfs-restored-XXXXXX", name[BLOB_ID_TEXT];
+	struct restore_result result;
+	struct backup_result made;
+
+	assert_non_null(mkdtemp(target));
+	assert_int_equal(run_backup(*state, &made), 0);
+	forge_backup(*state, made.name, make_newer, name);
+	assert_int_equal(restore(*state, target, name, &result), -EPROTONOSUPPORT);
+	remove_tree(target);
+}
+
+static bool rename_noise(struct forge *forge, struct node *node)
+{
+	if (strcmp(node->name, "noise") == 0) {
+		free(node->name);
+		node->name = xstrdup("../noise");
+	}
+	return true;
+}
+
+static bool stretch_noise(struct forge *forge, struct node *node)
+{
+	node->size += strcmp(node->name, "noise") == 0;
+	return true;
+}
+
+static bool drop_lists(struct forge *forge, struct node *node)
+{
+	node->has_subtree = node->has_subtree && strcmp(node->name, "d") != 0;
+	return true;
+}
+
+static void test_verify_finds_what_cannot_be_restored(void **state)
+{
+	bool (*const changes[])(struct forge *forge, struct node *node) = {rename_noise, stretch_noise, drop_lists};
+	struct scene *scene = *state;
+	const struct verify_options options = {.repository = scene->repository.repository};
+	struct verify_counts counts;
+	struct backup_result made;
+	struct error err = {0};
+	char name[BLOB_ID_TEXT];
+
+	assert_int_equal(run_backup(scene, &made), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(changes); i++) {
+		assert_int_equal(verify_run(&options, &counts, &err), 0);
+		assert_int_equal(counts.problems, i);
+		forge_backup(scene, made.name, changes[i], name);
+	}
+	assert_int_equal(verify_run(&options, &counts, &err), 0);
+	assert_int_equal(counts.problems, ARRAY_SIZE(changes));
+}
+
 /* --- a description that cannot be read --- */
 
 static bool lose_file(struct forge *forge, struct node *node)
@@ -282,6 +358,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_files_come_back_without_the_description_of_their_backup, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_dataset_that_has_the_name_of_the_description_is_not_backed_up, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_what_is_there_is_not_read_through_its_holes, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_backup_of_a_newer_version_is_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_verify_finds_what_cannot_be_restored, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_what_comes_into_a_directory_is_compared_with_what_was_backed_up, setup, teardown),
 	};
 
