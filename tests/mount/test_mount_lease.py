@@ -211,6 +211,26 @@ def test_places_of_one_mount_share_the_lease(published, remotes):
 
 
 @pytest.mark.timeout(120)
+def test_place_that_was_bound_without_the_option_keeps_the_lease(published, remotes, there):
+    """When the one that was mounted with it is unmounted."""
+    first, second = Leased(remotes, "lease=base,lease_time=6"), Leased(remotes, "rw", name="second")
+    first.umount()
+    assert second.lease()["state"] == "had"
+    told(there.publish("d", code=program.BUSY), 'the writer of "d" is')
+    # the thread that looks after the lease has looked, and renewed it
+    begun = second.lease()["since"]
+    procs.poll(lambda: remotes.versions()[-1]["writer"]["until"] > begun + 9, 30, "the lease is renewed")
+    assert second.write() == "ok" and second.lease()["state"] == "had"
+    third = Leased(remotes, "rw", name="third")
+    there.publish("d", "--release", "--force")
+    third.is_lost()
+    second.umount()
+    assert third.lease()["state"] == "lost" and third.write() == "EROFS"
+    told(remotes.run("restart", code=program.UNSUPPORTED), "lease" if succession.possible() else "supervisor")
+    third.umount()
+
+
+@pytest.mark.timeout(120)
 def test_umount_by_others_gives_the_lease_up(published, remotes, elsewhere):
     """While another mount keeps the daemon. The dataset is as any other then."""
     remotes.store.create("other")

@@ -21,6 +21,7 @@ struct entry *entry_new(json_t *args, const struct mount_source *source)
 
 	entry->refs = 1;
 	entry->source = *source;
+	entry->lease = json_incref(json_object_get(args, "lease"));
 	entry_add_place(entry, args);
 	return entry;
 }
@@ -30,6 +31,7 @@ void entry_free(struct entry *entry)
 	while (entry->places)
 		place_free(entry, entry->places);
 	mount_free(entry->mount);
+	json_decref(entry->lease);
 	free(entry);
 }
 
@@ -37,6 +39,9 @@ void entry_add_place(struct entry *entry, json_t *args)
 {
 	struct place *place = xcalloc(1, sizeof(*place)), *old, *next;
 
+	/* its files are the same: so whoever is left of the places, or goes on with it, knows */
+	if (entry->lease && !json_object_get(args, "lease"))
+		json_object_set(args, "lease", entry->lease);
 	*place = (struct place){.args = args, .mountpoint = json_string_value(json_object_get(args, "mountpoint"))};
 	DL_FOREACH_SAFE (entry->places, old, next) {
 		if (strcmp(old->mountpoint, place->mountpoint) == 0)
@@ -69,7 +74,7 @@ const char *entry_first_shown(struct entry *entry)
 
 bool entry_has_lease(const struct entry *entry)
 {
-	return json_object_get(entry->places->args, "lease") != NULL;
+	return entry->lease != NULL;
 }
 
 bool entry_has_place(const struct entry *entry, const char *mountpoint)

@@ -2,7 +2,7 @@
  * A mount in the daemon's list, with all places where it shows. A place that somebody unmounts by hand is forgotten when it is looked for;
  * the last one stays in the list, to name the mount by. Where nothing shows any more, the session goes on as long as files are open in it.
  *
- * Threads: the caller holds the list's lock, but for entry_new and entry_free.
+ * Threads: the caller holds the list's lock, but for entry_new, entry_free and entry_has_lease.
  */
 #ifndef CORPUSFS_DAEMON_PROCESS_ENTRY_H
 #define CORPUSFS_DAEMON_PROCESS_ENTRY_H
@@ -23,6 +23,7 @@ struct entry {
 	struct mount *mount; /* NULL while it starts */
 	struct mount_source source; /* by the name that it was asked for with, until it serves */
 	struct place *places; /* the oldest first; never empty */
+	json_t *lease; /* of the first place's args; NULL: it was mounted without. All places have it. Never changes */
 	unsigned refs;
 	bool ended;
 };
