@@ -66,5 +66,5 @@ enum process_state process_mark_look(const struct process_mark *mark)
 		return PROCESS_UNKNOWN;
 	if (strcmp(mark->place, us.place) == 0)
 		return mark->started ? process_look(mark->pid, mark->started) : PROCESS_UNKNOWN;
-	return ran_before_the_boot(mark, &us) ? PROCESS_GONE : PROCESS_UNKNOWN;
+	return ran_before_the_boot(mark, &us) ? PROCESS_BEFORE : PROCESS_UNKNOWN;
 }

@@ -20,6 +20,7 @@ enum process_state {
 	PROCESS_UNKNOWN, /* it runs, or ran, where its number means nothing here */
 	PROCESS_HIDDEN,  /* there is one of that number, of which nothing is told; it may be another one */
 	PROCESS_GONE,
+	PROCESS_BEFORE,  /* it ran on this machine before that was started anew; or it runs, or ran, on a clone of it */
 	PROCESS_LIVES,
 	PROCESS_STOPPED, /* it lives, and a signal or a debugger has stopped it */
 };
@@ -28,8 +29,8 @@ enum process_state {
 void process_mark_of(pid_t pid, struct process_mark *ret_mark);
 
 /*
- * What became of the process. Also that is gone which ran on this machine before it was started anew: host and machine are the same, the boot is another
- * one, and neither that process nor ours is in a container, for containers of one image may have both of two machines.
+ * What became of the process. PROCESS_BEFORE: host and machine are the same, the boot is another one, and neither that process nor ours is in a container,
+ * for containers of one image may have both of two machines. So may clones of a machine: who asks must know when the process lived.
  */
 enum process_state process_mark_look(const struct process_mark *mark);
 /* The same of a process whose number counts here. started 0: not known, and none of that number is another one. */

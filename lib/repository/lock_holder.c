@@ -14,6 +14,23 @@
 
 #define STALE_S (30 * 60)
 
+/* A clone of this machine has its names; but what it puts while we run is later than our boot, and what it put before that it has put anew. */
+static bool is_from_before_the_boot(const struct timespec *time)
+{
+	const int64_t now = clock_now().tv_sec;
+
+	return time->tv_sec < now - (int64_t)(clock_boot_ms() / 1000) && now - time->tv_sec > LOCK_RENEWED_S;
+}
+
+static enum process_state look_at_process(const json_t *object, const struct timespec *time)
+{
+	const enum process_state process = process_json_look(object, LOCK_BEFORE);
+
+	if (process != PROCESS_BEFORE)
+		return process;
+	return is_from_before_the_boot(time) ? PROCESS_GONE : PROCESS_UNKNOWN;
+}
+
 int lock_holder_read(struct repository *repository, const char *name, struct lock_holder *holder, struct error *err)
 {
 	AUTO_BUF json = BUF_INIT;
@@ -45,7 +62,7 @@ int lock_holder_read(struct repository *repository, const char *name, struct loc
 	age = clock_now().tv_sec - time.tv_sec;
 	(void)snprintf(holder->name, sizeof(holder->name), "%s", name);
 	holder->exclusive = json_is_true(json_object_get(object, "exclusive"));
-	process = process_json_look(object, LOCK_BEFORE);
+	process = look_at_process(object, &time);
 	is_known = process != PROCESS_UNKNOWN && process != PROCESS_HIDDEN;
 	holder->is_aged = age > STALE_S && !is_known;
 	holder->is_stale = holder->is_aged || process == PROCESS_GONE;

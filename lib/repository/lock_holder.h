@@ -10,6 +10,7 @@
 
 /* What process_json.h has in a lock and restic has not. */
 #define LOCK_BEFORE "corpusfs_"
+#define LOCK_RENEWED_S (6 * 60) /* who lives has renewed its lock by then */
 
 struct lock_holder {
 	char name[BLOB_ID_TEXT];

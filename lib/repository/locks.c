@@ -18,8 +18,8 @@
 
 #define RENEW_MS (5 * 60 * 1000)
 #define LOST_MS (22 * 60 * 1000)
-#define WAIT_S (RENEW_MS / 1000 + 60) /* who lives has renewed its lock by then */
 #define SETTLE_MS 200U /* others' locks are seen by then */
+_Static_assert(RENEW_MS < LOCK_RENEWED_S * 1000, "who lives renews its lock in time");
 
 struct repository_lock {
 	struct repository *repository;
@@ -152,12 +152,12 @@ static int check_others(struct repository_lock *lock, const char *own, struct er
 
 static int wait_for_renewal(struct repository *repository, const char *holder, struct error *err)
 {
-	AUTO_FREE char *why = xasprintf("the repository was locked %s; whether that lock is still renewed is known in %u minutes", holder, WAIT_S / 60);
+	AUTO_FREE char *why = xasprintf("the repository was locked %s; whether that lock is still renewed is known in %d minutes", holder, LOCK_RENEWED_S / 60);
 	int r = 0;
 
-	for (unsigned second = 0; second < WAIT_S && r == 0; second++) {
+	for (unsigned second = 0; second < LOCK_RENEWED_S && r == 0; second++) {
 		if (repository->waits)
-			r = repository->waits(repository->waits_arg, why, second, WAIT_S);
+			r = repository->waits(repository->waits_arg, why, second, LOCK_RENEWED_S);
 		else
 			clock_pause_us(1000000);
 	}

@@ -5,8 +5,8 @@
  *
  * Whether its process is gone is known only where pids mean the same to it and to us: names of machines are not unique, and containers have pids of
  * their own. So a lock says where its pid counts, and when the process was started, for pids are used again (lib/base/process_mark.h); and on which
- * machine, so that one that was put before this machine was started anew is stale at once. Of one that does not say it, as restic's, or that counts
- * elsewhere, only the age tells.
+ * machine, so that one that was put before this machine was started anew is stale as soon as it must have been renewed. Clones of a machine have its
+ * names, so one that was put since then is a clone's. Of that, of one that does not say it, as restic's, or that counts elsewhere, only the age tells.
  *
  * The age is told by two clocks, one of which may be wrong. So a lock of a process that is known to live is never stale. Who is about to write, and
  * finds another's lock that is stale by its age alone, waits until its holder must have made it anew, were it alive: then the lock is another

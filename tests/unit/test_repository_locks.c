@@ -391,39 +391,6 @@ static void test_lock_of_a_process_that_is_not_found_is_stale_only_where_its_num
 	repository_place_clear(&place);
 }
 
-/* What a lock says that this machine put in another boot. */
-static const char *put_before_the_boot(char text[200], const char *machine)
-{
-	snprintf(text, 200, ",\"corpusfs_place\":\"75e7b4e6-1d3c-4b9f-9d09-3f1d6f1e7c55/4026531836/4026531834\",\"corpusfs_started\":1,"
-	                    "\"corpusfs_machine\":\"%s\"", machine);
-	return text;
-}
-
-static void test_lock_of_this_machine_from_before_its_last_boot_is_stale(void **state)
-{
-	struct repository_place place;
-	struct repository_lock *lock;
-	struct error err = {0};
-	struct process_mark us;
-	char more[200];
-
-	process_mark_of(getpid(), &us);
-	if (!us.machine[0] || procfs_pid_namespace() != 4026531836U)
-		skip(); /* in a container, or on a machine without an id, it is not known */
-	repository_place_make(&place);
-	put_lock_of(place.repository, getpid(), put_before_the_boot(more, "0123456789abcdef0123456789abcdef"));
-	assert_int_equal(repository_lock_take(place.repository, true, &lock, &err), -EBUSY);
-	assert_int_equal(remove_locks(place.repository, true), 1);
-	put_lock_as_of(place.repository, clock_now(), "another name", getpid(), put_before_the_boot(more, us.machine));
-	assert_int_equal(remove_locks(place.repository, false), 0);
-	assert_int_equal(remove_locks(place.repository, true), 1);
-	put_lock_of(place.repository, getpid(), put_before_the_boot(more, us.machine));
-	assert_int_equal(repository_lock_take(place.repository, true, &lock, &err), 0);
-	repository_lock_release(lock);
-	assert_int_equal(remove_locks(place.repository, true), 0);
-	repository_place_clear(&place);
-}
-
 /* What we put says all that others judge by. */
 static void test_lock_of_ours_says_which_process_holds_it(void **state)
 {
@@ -484,7 +451,6 @@ int main(void)
 		cmocka_unit_test(test_lock_from_the_future_counts),
 		cmocka_unit_test(test_lock_of_a_process_whose_number_another_one_has_is_stale),
 		cmocka_unit_test(test_lock_of_a_process_that_is_not_found_is_stale_only_where_its_number_counts),
-		cmocka_unit_test(test_lock_of_this_machine_from_before_its_last_boot_is_stale),
 		cmocka_unit_test(test_lock_of_ours_says_which_process_holds_it),
 		cmocka_unit_test(test_what_counts_for_nothing_is_removed),
 	};
