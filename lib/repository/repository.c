@@ -6,6 +6,7 @@
 #include <jansson.h>
 
 #include "lib/base/fault.h"
+#include "lib/base/pool.h"
 #include "lib/chunk/zstd_stream.h"
 
 #define VERSION 2
@@ -334,6 +335,67 @@ int repository_read_index_file(struct repository *repository, const struct blob_
 	return r < 0 ? r : add_index_file(index, id, &json, err);
 }
 
+/* Some index files are read at once, since the place may be far away: not more, as each takes some megabytes, and what it says ten times that. */
+#define INDEX_FILES 4
+
+struct index_files {
+	struct repository *repository;
+	const struct blob_id *ids;
+	struct buf json[INDEX_FILES];
+	struct error errors[INDEX_FILES];
+	int results[INDEX_FILES];
+};
+
+static void read_one_index_file(void *arg, size_t number)
+{
+	struct index_files *files = arg;
+
+	buf_reset(&files->json[number]);
+	files->errors[number] = (struct error){0};
+	files->results[number] = read_index_file(files->repository, &files->ids[number], &files->json[number], &files->errors[number]);
+}
+
+static int add_index_files(struct index_files *files, size_t count, bool lenient, struct error *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < count && r == 0; i++) {
+		struct error failed = files->errors[i];
+
+		r = files->results[i];
+		if (r == 0)
+			r = add_index_file(files->repository->index, &files->ids[i], &files->json[i], &failed);
+		/* Somebody may have replaced it by another one meanwhile, which was put before it went. */
+		if (r == -ENOENT || (lenient && r == -EBADMSG))
+			r = 0;
+		if (r < 0 && err)
+			*err = failed;
+	}
+	return r;
+}
+
+static int load_index_files(struct repository *repository, bool lenient, struct error *err)
+{
+	const struct object_names *names = &repository->index_files;
+	struct pool *pool = pool_new(names->count > 1 ? (unsigned)MIN(names->count, (size_t)INDEX_FILES) - 1 : 0);
+	struct index_files *files = xcalloc(1, sizeof(*files));
+	int r = 0;
+
+	files->repository = repository;
+	for (size_t first = 0; first < names->count && r == 0; first += INDEX_FILES) {
+		const size_t count = MIN(names->count - first, (size_t)INDEX_FILES);
+
+		files->ids = names->items + first;
+		pool_run(pool, read_one_index_file, files, count);
+		r = add_index_files(files, count, lenient, err);
+	}
+	for (size_t i = 0; i < INDEX_FILES; i++)
+		buf_clear(&files->json[i]);
+	free(files);
+	pool_free(pool);
+	return r;
+}
+
 int repository_load_index(struct repository *repository, bool lenient, struct error *err)
 {
 	struct object_names *names = &repository->index_files;
@@ -344,18 +406,8 @@ int repository_load_index(struct repository *repository, bool lenient, struct er
 	r = repository_list(repository, OBJECT_INDEX, names, err);
 	blob_index_free(repository->index);
 	repository->index = blob_index_new();
-	for (size_t i = 0; i < names->count && r == 0; i++) {
-		AUTO_BUF json = BUF_INIT;
-
-		r = read_index_file(repository, &names->items[i], &json, err);
-		/* Somebody may have replaced it by another one meanwhile, which was put before it went. */
-		if (r == -ENOENT)
-			r = 0;
-		else if (r == 0)
-			r = add_index_file(repository->index, &names->items[i], &json, err);
-		if (lenient && r == -EBADMSG)
-			r = 0;
-	}
+	if (r == 0)
+		r = load_index_files(repository, lenient, err);
 	if (r == -EBADMSG && err)
 		error_hint(err, "corpusfs backup rebuild-index REPOSITORY makes the index anew: the packs say what is in them");
 	repository->index_is_whole = r == 0 && !lenient;
