@@ -222,10 +222,12 @@ static void test_a_sync_of_all_does_not_fail_on_what_a_retired_head_drops(void *
 /* --- others' failures --- */
 
 /* cmocka's jump out of a failed assertion must not leave the child: it would run the parent's tests. */
-#define REQUIRE(condition)        \
-	do {                      \
-		if (!(condition)) \
-			abort();  \
+#define REQUIRE(condition)                                                          \
+	do {                                                                        \
+		if (!(condition)) {                                                 \
+			fprintf(stderr, "line %d: %s\n", __LINE__, #condition);     \
+			abort();                                                    \
+		}                                                                   \
 	} while (0)
 
 static void wait_until_one_fails(struct tree *tree)
@@ -373,7 +375,7 @@ static void run_write_without_memory(struct tree_store *store)
 	struct inode *inode;
 	void *block;
 
-	store->budget = LARGE_BUDGET;
+	store->budget = 4 * LARGE_BUDGET; /* nothing is committed meanwhile, as it would be once half of it is in use */
 	tree_store_open(store, true);
 	quota_set(store->view, 2 * LEN);
 	inode = new_file(store, "file");
