@@ -334,3 +334,20 @@ def test_changes_that_the_kernel_was_not_told_of_are_told_by_the_next_daemon(sto
             store.ok("restart", store.path)
             store.find_daemon()
         procs.poll(lambda: os.pread(seen.fileno(), 10, 0) == b"newer" and os.fstat(seen.fileno()).st_size == 5, 30, "it shows")
+
+
+@succession.needs
+def test_changes_are_told_by_a_daemon_that_takes_long_until_it_serves(store):
+    """It removes what nobody has open any more first."""
+    store.create("d")
+    point = store.mount(options="supervise", env={"CORPUSFS_FAULT": "orphan-before-remove:sleep3000"})
+    put(point + "/d/file", b"old")
+    put(point + "/d/gone", bytes(100_000))
+    other = store.mount(options="ro")
+    with open(other + "/d/file", "rb", buffering=0) as seen, open(point + "/d/file", "r+b", buffering=0) as handle:
+        assert seen.read() == b"old"
+        with open(point + "/d/gone", "rb"):
+            os.unlink(point + "/d/gone")
+        handle.write(b"newer")
+        kill(store)
+        procs.poll(lambda: os.pread(seen.fileno(), 10, 0) == b"newer" and os.fstat(seen.fileno()).st_size == 5, 30, "it shows")

@@ -114,7 +114,6 @@ int mounts_resume(struct mounts *mounts, struct keeper *keeper, struct error *er
 		if (result < 0)
 			log_line(mounts->log, "warning", "not-resumed", "session=%u text=\"%s\"", i, local.text[0] ? local.text : error_text(result));
 	}
-	mount_group_resumed(mounts->group);
 	return mounts->entries ? 0 : error_set(err, MOUNTS_NONE, "no mount can go on");
 }
 
@@ -162,6 +161,9 @@ int mounts_serve(struct mounts *mounts, struct error *err)
 		if (result == 0 && entry_has_lease(all[i]))
 			begin_without_lease(mounts, all[i]);
 	}
+	/* not before: the kernel is told of a mount only once it serves */
+	if (result == 0)
+		mount_group_resumed(mounts->group);
 	pthread_mutex_lock(&mounts->lock);
 	for (size_t i = 0; i < count; i++)
 		all[i]->refs--;
