@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "lib/backup/backup.h"
 #include "lib/backup/restore_clear.h"
 #include "lib/backup/restore_source.h"
 #include "lib/backup/restore_total.h"
@@ -65,14 +66,22 @@ static int take_guard(struct restore *restore, struct error *err)
 	return snapshot_create(restore->store, &name, 1, "taken before a restore", 0, err);
 }
 
+/* Whether the backup is of the dataset: of its number, whatever it was called, or of its name, as in a store that is lost. */
+static bool is_of(const struct restore *restore, const struct dataset_info *info)
+{
+	const struct snapshot_texts *paths = &restore->snapshot.paths;
+	const char *of = snapshot_file_tag_value(&restore->snapshot, "dataset-id");
+	AUTO_FREE char *id = backup_dataset_id(restore->store, info->id);
+
+	return (of && strcmp(of, id) == 0) || (paths->count == 1 && paths->items[0][0] == '/' && strcmp(paths->items[0] + 1, info->name) == 0);
+}
+
 /* Before anything is changed. */
-static int check_over(struct restore *restore, struct error *err)
+static int check_over(struct restore *restore, const struct dataset_info *info, struct error *err)
 {
 	const struct restore_options *options = restore->options;
-	const struct snapshot_texts *paths = &restore->snapshot.paths;
-	const bool is_of_it = paths->count == 1 && paths->items[0][0] == '/' && strcmp(paths->items[0] + 1, options->dataset) == 0;
 
-	if (*options->path && is_of_it)
+	if (*options->path && is_of(restore, info))
 		(void)error_set(err, -EINVAL, "dataset \"%s\" would become what is in \"%s\", and lose all else", options->dataset, options->path);
 	else if (!restore_source_top(restore->source)->has_subtree)
 		(void)error_set(err, -ENOTDIR, "what is wanted of the backup is not a directory");
@@ -98,7 +107,7 @@ static int prepare_target(struct restore *restore, struct error *err)
 		error_hint(err, "restore under a new name, or with --over, which takes a guard snapshot first");
 		return -EEXIST;
 	}
-	r = check_over(restore, err);
+	r = check_over(restore, &info, err);
 	if (r == 0)
 		r = take_guard(restore, err);
 	if (r == 0)

@@ -17,7 +17,7 @@ struct restore_options {
 	const char *place;             /* what messages call the repository */
 	const char *backup;            /* as backup_find has it, or NULL */
 	struct backup_filter filter;
-	const char *path;              /* what is wanted of it, as restore_source.h has it */
+	const char *path;              /* what is wanted of it, clean, as restore_source.h has it */
 	bool keep_going;
 	/* Into a dataset: */
 	const char *dataset;

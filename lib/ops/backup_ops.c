@@ -8,6 +8,7 @@
 #include "lib/backup/publish.h"
 #include "lib/backup/restore.h"
 #include "lib/base/clock.h"
+#include "lib/base/path.h"
 #include "lib/ops/json.h"
 #include "lib/ops/op_args.h"
 #include "lib/ops/op_repository.h"
@@ -195,11 +196,12 @@ static json_t *restored_to_json(const struct restore_options *options, const str
  */
 static int restore_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
+	AUTO_FREE char *path = path_clean(op_arg_string_or(args, "path", ""));
 	struct op_problems problems = {.context = context, .list = json_array()};
 	struct restore_options options = {.transfer = op_problems_options(&problems),
 	                                  .place = op_arg_string_or(args, "place", "the repository"),
 	                                  .backup = op_arg_string_or(args, "backup", NULL),
-	                                  .path = op_arg_string_or(args, "path", ""),
+	                                  .path = path,
 	                                  .keep_going = op_arg_bool(args, "keep_going"),
 	                                  .over = op_arg_bool(args, "over"),
 	                                  .level = (int)op_arg_int(args, "level", 1)};

@@ -9,6 +9,7 @@
 #include "lib/backup/rebuild_index.h"
 #include "lib/backup/restore.h"
 #include "lib/backup/verify.h"
+#include "lib/base/path.h"
 #include "lib/ops/json.h"
 #include "lib/ops/op_args.h"
 #include "lib/ops/op_repository.h"
@@ -210,13 +211,14 @@ static int verify_op(struct op_context *context, const json_t *args, json_t **re
  */
 static int restore_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
+	AUTO_FREE char *path = path_clean(op_arg_string_or(args, "path", ""));
 	struct op_problems problems = {.context = context, .list = json_array()};
 	struct restore_options options = {.transfer = op_problems_options(&problems),
 	                                  .place = op_arg_string_or(args, "place", "the repository"),
 	                                  .target = op_arg_string_or(args, "target", "the target"),
 	                                  .target_fd = context->target_fd ? *context->target_fd : -1,
 	                                  .backup = op_arg_string_or(args, "backup", NULL),
-	                                  .path = op_arg_string_or(args, "path", ""),
+	                                  .path = path,
 	                                  .keep_going = op_arg_bool(args, "keep_going")};
 	struct repository *repository = NULL;
 	struct restore_result result = {0};

@@ -157,3 +157,23 @@ def test_directories_of_a_dataset_that_is_restored_over_lose_what_the_backup_has
     wanted = attributes(area + "/source")
     assert not tree.differences(wanted[1], seen[1])
     assert sorted(seen[0].split(b"\n\n")) == sorted(wanted[0].split(b"\n\n"))
+
+
+@pytest.mark.parametrize("path", ["a/b", "/a/b/"])
+def test_part_of_a_backup_does_not_take_the_place_of_a_dataset_with_another_name_now(made, store, area, path):
+    store.ok("-s", store.path, "dataset", "rename", "d", "renamed")
+    point = store.mount()
+    before = os.listdir(point + "/renamed/.snapshots")
+    result = made.restore("renamed", None, "--over", "--path", path, code=program.USAGE)
+    assert 'dataset "renamed" would become what is in "a/b"' in result.err and "MOUNTPOINT/renamed/DIRECTORY --path a/b" in result.err, result
+    assert os.listdir(point + "/renamed/.snapshots") == before
+    tree.await_same(area + "/source", point + "/renamed")
+
+
+def test_a_slash_alone_is_all_of_a_backup(made, store, area):
+    point = store.mount()
+    os.remove(point + "/d/a/1")
+    done = made.json("restore", made.path, "d", "--over", "--path", "/")
+    assert done["same"] and done["identity"]
+    assert made.json("restore", made.path, area + "/again", "--path", "//")["same"]
+    tree.await_same(area + "/source", point + "/d")
