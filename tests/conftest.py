@@ -229,6 +229,14 @@ def other(run, store):
 
 
 @pytest.fixture
+def third(run, store):
+    """A third empty store."""
+    made = run.store(store.area, "third").init()
+    yield made
+    made.close()
+
+
+@pytest.fixture
 def fs(store):
     """The directory of dataset `d` in a fresh mount; `store` is its store."""
     point = store.mount()

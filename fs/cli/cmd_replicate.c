@@ -5,8 +5,8 @@
  *   {"store", "exists", "replica", "at", "snapshots": [{"name", "id", "received", "ancestor"}], "token"}      as the operation stream.state has it
  *   {"failed": text}                                                          and it ends
  *
- * The replica becomes what the dataset is: what a rollback left here is not sent. If the replica has just that, it gets what comes after the rollback;
- * of that a snapshot is taken, unless there is one.
+ * The replica becomes what the dataset is: what a rollback left here is not sent. If the replica has just that, or nothing yet, it gets what comes
+ * after the rollback; of that a snapshot is taken, unless there is one. A replica of a replica waits for what the first one receives.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -201,6 +201,11 @@ static size_t find(const json_t *list, const char *key, const char *value)
 	return at;
 }
 
+static bool is_replica(const json_t *state)
+{
+	return json_is_true(json_object_get(state, "replica"));
+}
+
 /* What a rollback left is none; older versions do not tell. */
 static bool is_ancestor(const json_t *snapshot)
 {
@@ -258,7 +263,25 @@ static int refuse_no_replica(struct replication *replication)
 	return -EROFS;
 }
 
-/* The next snapshot to send, and its base; *ret_next NULL: it has all. */
+/* What is here stands at none of the snapshots that could go there. */
+static int refuse_nothing_to_send(struct replication *replication, const json_t *base)
+{
+	const char *common = base ? find_common(replication) : NULL;
+
+	if (!base) {
+		error_set(&replication->err, -ENOENT, "dataset \"%s\" has no snapshot that could be sent", replication->dataset);
+		if (!is_replica(replication->here))
+			error_hint_shell(&replication->err, "take one: corpusfs snapshot create %s@NAME", replication->dataset);
+		return -ENOENT;
+	}
+	error_set(&replication->err, -ENOENT, "the replica stands at \"%s\", from which the dataset here went back, and nothing newer has come here",
+	          text_of(base, "name"));
+	if (common)
+		error_hint_shell(&replication->err, "to go back there, too, run there: corpusfs demote %s --to %s", replication->dataset, common);
+	return -ENOENT;
+}
+
+/* The next snapshot to send, and its base; *ret_next NULL: there is none. */
 static int plan(struct replication *replication, const json_t **ret_next, const json_t **ret_base)
 {
 	const json_t *here = snapshots(replication->here), *there = snapshots(replication->there);
@@ -272,7 +295,7 @@ static int plan(struct replication *replication, const json_t **ret_next, const 
 		next = stands ? find(here, "id", text_of(stands, "id")) : json_array_size(here);
 		if (next == json_array_size(here))
 			return refuse_no_base(replication, stands);
-		if (!json_is_true(json_object_get(replication->there, "replica")))
+		if (!is_replica(replication->there))
 			return refuse_no_replica(replication);
 		*ret_base = json_array_get(here, next++);
 	}
@@ -328,7 +351,7 @@ static int note(struct replication *replication, const json_t *snapshot, bool be
 	return r;
 }
 
-/* The replica has what was rolled back here, and nothing came after it: what is here now gets a snapshot. */
+/* The replica has what was rolled back here, or (base NULL) nothing, and no snapshot came after it: what is here now gets one. */
 static int take_next(struct replication *replication, const json_t *base)
 {
 	const struct timespec now = clock_now();
@@ -338,7 +361,7 @@ static int take_next(struct replication *replication, const json_t *base)
 	(void)gmtime_r(&now.tv_sec, &tm);
 	(void)strftime(stamp, sizeof(stamp), "%Y%m%dT%H%M%S", &tm);
 	AUTO_FREE char *target = xasprintf("%s@after-rollback-%s.%03ldZ", replication->dataset, stamp, now.tv_nsec / 1000000);
-	AUTO_FREE char *note = xasprintf("taken for the replica, which has %s", text_of(base, "name"));
+	AUTO_FREE char *note = xasprintf("taken for the replica, which has %s", base ? text_of(base, "name") : "nothing");
 	json_t *args = json_pack("{s:[o], s:s}", "targets", json_from_bytes(target), "note", note);
 	json_t *result = NULL;
 	int r = run_op_at(replication->store, "snapshot.create", args, NULL, &result, &replication->err);
@@ -370,8 +393,12 @@ static int step(struct replication *replication, bool *ret_done)
 		r = plan(replication, &next, &base);
 	if (r < 0)
 		return r;
-	if (!next && base && !is_ancestor(base) && !json_is_true(json_object_get(replication->here, "replica")))
+	const bool was_left = base ? !is_ancestor(base) : json_array_size(snapshots(replication->here)) > 0;
+
+	if (!next && was_left && !is_replica(replication->here))
 		return take_next(replication, base);
+	if (!next && !replication->follows && (was_left || !base))
+		return refuse_nothing_to_send(replication, base);
 	if (!next) {
 		*ret_done = !replication->follows;
 		if (base && replication->sent == 0 && !replication->follows)
@@ -433,46 +460,4 @@ int run_replicate(struct cli *cli)
 	if (replication.sent == 0)
 		say("the replica has all snapshots of %s\n", place.dataset);
 	return EXIT_OK;
-}
-
-/* --- the other end --- */
-
-/* Prints what the dataset has; takes over `state`. */
-static void tell_state(json_t *state)
-{
-	json_dumpf(state, stdout, JSON_COMPACT);
-	say("\n");
-	fflush(stdout);
-	json_decref(state);
-}
-
-static int say_state(const char *store, const char *dataset, struct error *err)
-{
-	json_t *state = NULL;
-	int r = run_op_at(store, "stream.state", json_pack("{s:o}", "dataset", json_from_bytes(dataset)), NULL, &state, err);
-
-	if (r == 0)
-		tell_state(state);
-	return r;
-}
-
-int serve_receive(const char *store, const char *dataset, int fd)
-{
-	struct error err = {0};
-	int r;
-
-	while ((r = say_state(store, dataset, &err)) == 0) {
-		json_t *result = NULL;
-
-		r = run_op_with(store, "stream.receive", json_pack("{s:o}", "dataset", json_from_bytes(dataset)), fd, NULL, &result, &err);
-		json_decref(result);
-		/* The sender has no more. */
-		if (r == -ENOMSG)
-			return EXIT_OK;
-		if (r < 0)
-			break;
-	}
-	AUTO_FREE char *text = xasprintf("%s%s%s", err.text, err.hint[0] ? "; " : "", err.hint);
-	tell_state(json_pack("{s:o}", "failed", json_from_bytes(text)));
-	return exit_with(&err);
 }

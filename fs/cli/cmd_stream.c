@@ -13,6 +13,7 @@
 #include "fs/cli/place.h"
 #include "fs/cli/run.h"
 #include "fs/cli/say.h"
+#include "fs/cli/serve_receive.h"
 #include "fs/cli/units.h"
 #include "lib/base/buf.h"
 #include "lib/base/clock.h"

@@ -191,6 +191,8 @@ static int dataset_demote(struct op_context *context, const json_t *args, json_t
 
 	if (result < 0)
 		return result;
+	/* A replica may have replicas of its own, and keeps them. */
+	const bool was_replica = dataset_get(context->store, name, &info) == 0 && info.replica;
 	if (to)
 		result = dataset_is_at(context->store, name, to);
 	if (result < 0)
@@ -201,7 +203,7 @@ static int dataset_demote(struct op_context *context, const json_t *args, json_t
 		result = dataset_set_replica(context->store, name, true, err);
 	if (result < 0)
 		return result;
-	if (dataset_get(context->store, name, &info) == 0)
+	if (!was_replica && dataset_get(context->store, name, &info) == 0)
 		replication_end(context->store, &info);
 	*ret_result = json_pack("{s:o}", "kept", kept[0] ? json_from_bytes(kept) : json_null());
 	return 0;

@@ -385,6 +385,61 @@ def test_a_dataset_that_is_a_replica_now_has_none(store, other):
     assert replicated(other, store) == "d@two is there\n"
 
 
+def test_a_dataset_of_which_only_what_a_rollback_left_has_a_snapshot_is_replicated(store, other):
+    point = store.mount()
+    store.create("d")
+    files.put(point + "/d/f", b"good")
+    cli(store, "snapshot", "create", "d@good")
+    files.put(point + "/d/f", b"BAD")
+    cli(store, "rollback", "d@good")
+    cli(store, "snapshot", "destroy", "d@good")
+    assert len(names(store)) == 1, "what was there before the rollback"
+    assert replicated(store, other).startswith("d@after-rollback-")
+    assert len(names(other)) == 1 and identity(other, names(other)[0]) == identity(store, names(other)[0])
+    assert files.get(other.mount(other.area + "/there") + "/d/f") == b"good"
+    assert "has all" in replicated(store, other)
+
+
+def test_a_dataset_without_a_snapshot_is_not_said_to_be_replicated(store, other):
+    store.create("d")
+    result = replicate(store, other)
+    assert result.code == program.NOT_FOUND and "no snapshot" in result.err and "corpusfs snapshot create d@NAME" in result.err, result
+    assert not result.out
+    cli(store, "snapshot", "create", "d@one")
+    assert replicated(store, other) == "d@one is there\n"
+
+
+@pytest.fixture(name="chain")
+def _chain(store, other, third):
+    """A replica of a replica; both have snapshots one and two."""
+    point = store.mount()
+    store.create("d")
+    for name in ("one", "two"):
+        files.put(f"{point}/d/f", name.encode())
+        cli(store, "snapshot", "create", f"d@{name}")
+    replicated(store, other)
+    replicated(other, third)
+    return store, other, third
+
+
+def test_a_replica_that_goes_back_says_that_it_has_nothing_for_its_own_replica(chain):
+    _, middle, last = chain
+    cli(middle, "demote", "d", "--to", "one")
+    result = replicate(middle, last)
+    assert result.code == program.NOT_FOUND and '"two"' in result.err and "corpusfs demote d --to one" in result.err, result
+    assert not result.out and identity(last, names(last)[-1]) == identity(last, "two")
+    cli(last, "demote", "d", "--to", "one")
+    assert "has all" in replicated(middle, last)
+
+
+@pytest.mark.parametrize("options", [[], ["--to", "one"]])
+def test_a_replica_that_is_demoted_keeps_what_its_own_replica_stands_at(chain, options):
+    _, middle, last = chain
+    cli(middle, "demote", "d", *options)
+    assert "replication" in holds(middle)["two"] and to(last) == show(middle)["replicated_to"]
+    assert middle.run("-s", middle.path, "snapshot", "destroy", "d@two").code == program.BUSY
+
+
 def test_commands_that_are_no_receivers_are_told(store):
     store.create("d")
     cli(store, "snapshot", "create", "d@one")
