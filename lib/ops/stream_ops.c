@@ -124,7 +124,7 @@ static void hint_token(const struct receive_result *result, const char *dataset,
 
 /*
  * stream.receive: {dataset} and a descriptor to read one stream from -> {dataset, snapshot, base: or null, identity, frames, bytes: of content, acls,
- * more: something follows the stream, which was not read}; progress {phase, done}
+ * more: something follows the stream, was there by then, and was not read}; progress {phase, done}
  */
 static int stream_receive(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {

@@ -34,7 +34,7 @@ struct receive_result {
 	char identity[2 * STREAM_ID_LEN + 1];
 	char base[NAME_LEN_MAX + 1]; /* "" without one */
 	uint64_t frames, bytes;      /* bytes: of content */
-	bool has_more;               /* something follows the end of the stream, which was not read */
+	bool has_more;               /* something follows the end of the stream, was there by then, and was not read */
 	uint64_t acls;               /* files and directories that came with one */
 	char token[STREAM_TOKEN_MAX]; /* after a failure: where it can go on; "": it begins anew */
 };
