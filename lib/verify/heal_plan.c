@@ -129,7 +129,9 @@ static int stop_at_first(void *arg, const char *repository, const char *password
 static bool is_due(const json_t *record, int64_t found, int64_t now)
 {
 	const int64_t tried = (int64_t)json_integer_value(json_object_get(record, "tried"));
-	const int64_t pause = json_is_string(json_object_get(record, "failure")) ? HEAL_RETRY : HEAL_AGAIN;
+	const int64_t failures = MIN(MAX((int64_t)json_integer_value(json_object_get(record, "failures")), 1), HEAL_DOUBLED);
+	const bool has_failed = json_is_string(json_object_get(record, "failure"));
+	const int64_t pause = has_failed ? MIN((int64_t)HEAL_RETRY << (failures - 1), HEAL_AGAIN) : HEAL_AGAIN;
 
 	return found > (int64_t)json_integer_value(json_object_get(record, "known")) || tried > now || now - tried >= pause;
 }
@@ -161,7 +163,11 @@ static void note_begin(struct store *store, json_t *record, int64_t now)
 static void note_in(json_t *record, const struct heal_note *note, int64_t now)
 {
 	const char *failure = note->begins ? NOT_ENDED : note->failure;
+	json_int_t failures = json_integer_value(json_object_get(record, "failures"));
 
+	/* the one that begins is counted as one that does not end */
+	failures = note->begins ? failures + 1 : note->interrupted ? failures - 1 : note->failure ? failures : 0;
+	json_object_set_new(record, "failures", json_integer(MIN(MAX(failures, 0), HEAL_DOUBLED)));
 	if (note->interrupted)
 		json_object_del(record, "known");
 	json_object_set_new(record, "failure", failure && !note->interrupted ? json_string(failure) : json_null());

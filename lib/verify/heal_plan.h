@@ -6,13 +6,15 @@
  *
  * It is due when a damaged chunk has none that stands for it, there is a place, and one of
  *   HP1  it was found after all that was known when the last try began,
- *   HP2  the last try could not look everywhere, or did not end, and began HEAL_RETRY seconds ago,
+ *   HP2  the last try could not look everywhere, or did not end, and began HEAL_RETRY seconds ago, twice as long after each that fared so, but
+ *        a day at most: what is damaged there, too, does not get better,
  *   HP3  the last try began a day ago: newer backups may have what the older ones had not.
  *
  * One record of the catalogue ('J' "healing"):
  *
  *   {"published": ["NAME:", ...] of remotes, the last one first; "tried": when the last try began, "known": when the youngest damage that it knew of
- *    was found, "failure": why it could not look everywhere, or null; "last": {"time", "chunks", "bytes", "from"}: of the last one that healed something}
+ *    was found, "failure": why it could not look everywhere, or null; "failures": how many tries fared so in a row; "last": {"time", "chunks",
+ *    "bytes", "from"}: of the last one that healed something}
  *
  * Any thread.
  */
@@ -25,6 +27,7 @@
 
 #define HEAL_RETRY 900
 #define HEAL_AGAIN (24 * 3600)
+#define HEAL_DOUBLED 8 /* failures after which the pause grows no more */
 
 bool heal_plan_due(struct store *store, int64_t now); /* seconds since 1970 */
 

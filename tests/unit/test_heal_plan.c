@@ -130,6 +130,29 @@ static void what_failed_or_did_not_end_is_tried_again_sooner(void **state)
 	assert_true(heal_plan_due(place->store, NOON + HEAL_RETRY));
 }
 
+static void what_fails_again_and_again_is_tried_after_twice_as_long_each_time_up_to_a_day(void **state)
+{
+	struct place *place = *state;
+	int64_t now = NOON, pause = HEAL_RETRY;
+
+	heal_plan_published(place->store, "lab:");
+	damage(place, 9, NOON - 10, CHUNK_NONE);
+	for (unsigned i = 0; i < 12; i++) {
+		note(place, (struct heal_note){.begins = true}, now);
+		note(place, (struct heal_note){.failure = "lab: what it has cannot be read there either"}, now + 5);
+		assert_false(heal_plan_due(place->store, now + pause - 1));
+		assert_true(heal_plan_due(place->store, now + pause));
+		now += pause;
+		pause = MIN(2 * pause, HEAL_AGAIN);
+	}
+	note(place, (struct heal_note){.begins = true}, now);
+	note(place, (struct heal_note){.chunks = 1}, now + 5);
+	now += HEAL_AGAIN;
+	note(place, (struct heal_note){.begins = true}, now);
+	note(place, (struct heal_note){.failure = "lab: away"}, now + 5);
+	assert_true(heal_plan_due(place->store, now + HEAL_RETRY));
+}
+
 static void what_is_found_since_and_what_was_interrupted_is_due_at_once(void **state)
 {
 	struct place *place = *state;
@@ -200,6 +223,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(without_a_place_it_is_never_due, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_was_looked_for_everywhere_is_looked_for_again_a_day_later, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_failed_or_did_not_end_is_tried_again_sooner, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_fails_again_and_again_is_tried_after_twice_as_long_each_time_up_to_a_day, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_found_since_and_what_was_interrupted_is_due_at_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(each_place_is_given_once_and_the_last_that_was_published_in_first, setup, teardown),
 		cmocka_unit_test_setup_teardown(status_tells_what_was_healed_last_and_what_hinders_it, setup, teardown),
