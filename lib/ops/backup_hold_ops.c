@@ -12,27 +12,23 @@
 
 typedef int (*change_fn)(struct repository *repository, const char *backup, const char *tag, struct error *err);
 
-/* A backup that is gone is named by all of its name, or by as much as is shown of it. */
-static int find_gone(struct repository *repository, const char *text, char ret_backup[BLOB_ID_TEXT], struct error *err)
+/* A backup that is gone or damaged is named by all of its name, or by as much as is shown of it. */
+static bool find_held(struct repository *repository, const char *text, char ret_backup[BLOB_ID_TEXT])
 {
 	struct backup_holds holds = {0};
-	struct error ignored = {0};
-	int r = strlen(text) >= 8 ? backup_holds_read(repository, &holds, &ignored) : -ENOENT;
+	bool is_found = false;
+	const int r = strlen(text) >= 8 ? backup_holds_read(repository, &holds, NULL) : -ENOENT;
 
-	if (r == 0)
-		r = -ENOENT;
-	for (size_t i = 0; i < holds.count && r == -ENOENT; i++) {
-		if (strncmp(holds.items[i].backup, text, strlen(text)) != 0)
-			continue;
-		memcpy(ret_backup, holds.items[i].backup, BLOB_ID_TEXT);
-		r = 0;
+	for (size_t i = 0; r == 0 && i < holds.count && !is_found; i++) {
+		is_found = strncmp(holds.items[i].backup, text, strlen(text)) == 0;
+		if (is_found)
+			memcpy(ret_backup, holds.items[i].backup, BLOB_ID_TEXT);
 	}
 	backup_holds_clear(&holds);
-	(void)err; /* it says that there is no such backup */
-	return r;
+	return is_found;
 }
 
-static int find(const json_t *args, struct repository *repository, bool may_be_gone, char ret_backup[BLOB_ID_TEXT], struct error *err)
+static int find(const json_t *args, struct repository *repository, bool releases, char ret_backup[BLOB_ID_TEXT], struct error *err)
 {
 	AUTO_FREE char *backup = NULL;
 	struct snapshot_file snapshot = {0};
@@ -44,8 +40,8 @@ static int find(const json_t *args, struct repository *repository, bool may_be_g
 		r = backup_find(repository, backup, &snapshot, NULL, err);
 	if (r == 0)
 		memcpy(ret_backup, snapshot.name, BLOB_ID_TEXT);
-	else if (r == -ENOENT && may_be_gone && backup)
-		r = find_gone(repository, backup, ret_backup, err);
+	else if ((r == -ENOENT || r == -EBADMSG) && releases && backup && find_held(repository, backup, ret_backup))
+		r = 0;
 	snapshot_file_clear(&snapshot);
 	return r;
 }
@@ -83,7 +79,7 @@ static int hold_op(struct op_context *context, const json_t *args, json_t **ret_
 	return change(context, args, false, ret_result, err);
 }
 
-/* backup.release: {password, backup: may be gone, published?, tag} -> {backup, tag} */
+/* backup.release: {password, backup: may be gone or damaged, published?, tag} -> {backup, tag} */
 static int release_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
 	return change(context, args, true, ret_result, err);

@@ -78,20 +78,24 @@ static json_t *holds_of_gone(const struct backup_holds *holds, const struct snap
 	return gone;
 }
 
-static int damaged_rows(struct op_context *context, const struct object_names *names)
+static int damaged_rows(struct op_context *context, const struct object_names *names, const struct backup_holds *holds)
 {
 	char name[BLOB_ID_TEXT];
 	int r = 0;
 
 	for (size_t i = 0; i < names->count && r == 0; i++) {
+		json_t *row;
+
 		blob_id_text(&names->items[i], name);
-		r = op_row(context, op_damaged_backup_to_json(name));
+		row = op_damaged_backup_to_json(name);
+		set_holds(holds, row);
+		r = op_row(context, row);
 	}
 	return r;
 }
 
 /*
- * backup.list: {password, dataset?: by its name, dataset_id?, with_damaged?: also {backup, damaged: true} of each whose file is damaged} -> {gone:
+ * backup.list: {password, dataset?: by its name, dataset_id?, with_damaged?: also {backup, damaged: true, holds} of each whose file is damaged} -> {gone:
  * [{backup, tag}]: holds of backups that are not there any more, problem?: why it is not known what is held}; rows {backup, taken, taken_ns, dataset,
  * dataset_id?: STORE/NUMBER, snapshot?, type, base?, identity?, incomplete, host, holds: [tag]}
  */
@@ -110,7 +114,7 @@ static int list_op(struct op_context *context, const json_t *args, json_t **ret_
 	if (r == 0)
 		r = snapshot_files_read(repository, op_arg_bool(args, "with_damaged"), &snapshots, err);
 	if (r == 0)
-		r = damaged_rows(context, &snapshots.damaged);
+		r = damaged_rows(context, &snapshots.damaged, &holds);
 	for (size_t i = 0; i < snapshots.count && r == 0; i++) {
 		const char *of = snapshot_file_tag_value(&snapshots.items[i], "dataset-id");
 

@@ -435,7 +435,7 @@ def test_a_damaged_snapshot_file_hides_no_other_backup_and_can_be_forgotten(repo
     assert not os.path.exists(area + "/out") or not os.listdir(area + "/out")
     assert repository.json("restore", repository.path + "@" + first[:8], area + "/out")["same"]
     rows = {row["backup"]: row for row in repository.json("backup", "list", repository.path, code=program.DAMAGED)}
-    assert rows[last] == {"backup": last, "damaged": True} and rows[first]["type"] == "full"
+    assert rows[last] == {"backup": last, "damaged": True, "holds": []} and rows[first]["type"] == "full"
     listed = repository.run("backup", "list", repository.path, code=program.DAMAGED)
     assert f"{last[:8]}" in listed.out and "damaged" in listed.out and "forget" in listed.err
     for command in (["prune"], ["forget", "--keep-last", "1"], ["drill", "--memory"]):

@@ -3,6 +3,7 @@
 import glob
 import json
 import os
+import shlex
 
 import pytest
 
@@ -95,6 +96,33 @@ def test_what_restic_has_forgotten_is_told_and_released(three):
     assert f'backup {names[0][:8]}, which "mine" holds, is gone' in listed.err
     repository.run("backup", "release", f"{repository.path}@{names[0][:8]}", "mine")
     assert "is gone" not in repository.run("backup", "list", repository.path).err
+
+
+def damage(repository, name):
+    os.chmod(f"{repository.path}/snapshots/{name}", 0o600)
+    files.put(f"{repository.path}/snapshots/{name}", b"damage")
+
+
+def test_a_damaged_backup_that_is_held_is_released_and_forgotten(three):
+    repository, names = three
+    repository.run("backup", "hold", f"{repository.path}@{names[0]}", "mine")
+    damage(repository, names[0])
+    (row,) = [row for row in repository.json("backup", "list", repository.path, code=program.DAMAGED) if row["backup"] == names[0]]
+    assert row == {"backup": names[0], "damaged": True, "holds": ["mine"]}
+    refused = repository.run("backup", "forget", repository.path, names[0][:8], code=program.BUSY)
+    repository.run(*shlex.split(refused.err.rpartition("corpusfs ")[2]))
+    repository.run("backup", "forget", repository.path, names[0][:8])
+    assert left(repository) == set(names[1:])
+
+
+def test_a_hold_of_a_backup_that_is_gone_is_released_beside_a_damaged_one(three):
+    repository, names = three
+    repository.run("backup", "hold", f"{repository.path}@{names[0]}", "mine")
+    restic(repository, "forget", names[0])
+    damage(repository, names[1])
+    assert "is damaged" in repository.run("backup", "release", f"{repository.path}@{names[1][:8]}", "mine", code=program.DAMAGED).err
+    repository.run("backup", "release", f"{repository.path}@{names[0][:8]}", "mine")
+    assert not os.listdir(repository.path + "/holds")
 
 
 @pytest.mark.sanitize
