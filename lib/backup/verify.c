@@ -24,6 +24,7 @@ struct verify {
 	uint64_t packs_left, packs_wanted; /* that are not looked at yet, and how many of these are to be read */
 	struct blob_set bad_packs; /* by their names, as if they were data blobs */
 	struct blob_set lost;      /* blobs of which there is no good copy */
+	bool has_wrong_nodes;
 };
 
 static void problem(struct verify *verify, const char *what, int code, const char *text)
@@ -68,6 +69,7 @@ static void node_problem(void *arg, const struct snapshot_file *snapshot, const 
 	AUTO_FREE char *where = xasprintf("backup %.8s: %s", snapshot->name, path);
 
 	problem(arg, where, -EBADMSG, what);
+	((struct verify *)arg)->has_wrong_nodes = true;
 }
 
 static int count_tree(void *arg)
@@ -332,6 +334,13 @@ static void hurt_content(void *arg, const char *path, const struct blob_id *id)
 		hurt_path(hurt, path);
 }
 
+static void hurt_node(void *arg, const struct snapshot_file *snapshot, const char *path, const char *what)
+{
+	(void)snapshot;
+	(void)what;
+	hurt_path(arg, path);
+}
+
 static int go_on(void *arg)
 {
 	struct hurt *hurt = arg;
@@ -342,7 +351,7 @@ static int go_on(void *arg)
 static int tell_hurt(struct verify *verify, const struct snapshot_file *snapshot)
 {
 	struct hurt hurt = {.verify = verify};
-	const struct used_walk walk = {.reader = verify->reader, .problem = hurt_tree, .content = hurt_content, .tree = go_on, .arg = &hurt};
+	const struct used_walk walk = {.reader = verify->reader, .problem = hurt_tree, .content = hurt_content, .wrong = hurt_node, .tree = go_on, .arg = &hurt};
 	struct used_blobs *used = used_blobs_new(verify->options->repository->index);
 	int r = used_blobs_add(used, &walk, snapshot);
 
@@ -363,7 +372,7 @@ static int tell_losses(struct verify *verify, const struct object_names *names)
 {
 	int r = blob_index_each(verify->options->repository->index, look_for_loss, verify);
 
-	if (verify->lost.items.count == 0)
+	if (verify->lost.items.count == 0 && !verify->has_wrong_nodes)
 		return r;
 	transfer_tell(&verify->transfer, "backups");
 	for (size_t i = 0; i < names->count && r == 0; i++) {

@@ -5,7 +5,8 @@
  *               and long enough; the pieces of large directories are their trees (verify_pieces.h)
  *   with data   every pack, or a random part of them: its name is the SHA-256 of its bytes, each blob in it opens to its own SHA-256, and what an index
  *               says stands in it stands where that says
- *   if a pack or a blob is hurt: each backup that names something of which no good copy is left, and how many files that are
+ *   if a pack or a blob is hurt, or a tree says what cannot be restored: each backup that names that, or something of which no good copy is left, and
+ *               how many files that are
  */
 #ifndef CORPUSFS_BACKUP_VERIFY_H
 #define CORPUSFS_BACKUP_VERIFY_H

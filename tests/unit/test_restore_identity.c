@@ -234,6 +234,11 @@ static bool drop_lists(struct forge *forge, struct node *node)
 	return true;
 }
 
+static bool keep_all(struct forge *forge, struct node *node)
+{
+	return true;
+}
+
 static void test_verify_finds_what_cannot_be_restored(void **state)
 {
 	bool (*const changes[])(struct forge *forge, struct node *node) = {rename_noise, stretch_noise, drop_lists};
@@ -247,11 +252,16 @@ static void test_verify_finds_what_cannot_be_restored(void **state)
 	assert_int_equal(run_backup(scene, &made), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(changes); i++) {
 		assert_int_equal(verify_run(&options, &counts, &err), 0);
-		assert_int_equal(counts.problems, i);
+		assert_int_equal(counts.hurt, i);
+		assert_int_equal(counts.problems, 2 * i); /* what is wrong, and which backup it hurts */
 		forge_backup(scene, made.name, changes[i], name);
 	}
 	assert_int_equal(verify_run(&options, &counts, &err), 0);
-	assert_int_equal(counts.problems, ARRAY_SIZE(changes));
+	assert_int_equal(counts.hurt, ARRAY_SIZE(changes));
+	forge_backup(scene, name, keep_all, name);
+	assert_int_equal(verify_run(&options, &counts, &err), 0);
+	assert_int_equal(counts.hurt, ARRAY_SIZE(changes) + 1); /* it has the same trees */
+	assert_int_equal(counts.problems, 2 * ARRAY_SIZE(changes) + 1);
 }
 
 /* --- a description that cannot be read --- */
