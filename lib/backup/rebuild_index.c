@@ -149,7 +149,8 @@ static int refuse(const struct gone *gone, struct error *err)
 	(void)error_set(err, -ENOENT, "%llu pack%s that the index names, with %llu %s in %s, %s not there, %s%.8s; the index is as it was", count,
 	                count == 1 ? "" : "s", bytes < 1U << 20 ? bytes : bytes >> 20, bytes < 1U << 20 ? "bytes" : "MiB", count == 1 ? "it" : "them",
 	                count == 1 ? "is" : "are", count == 1 ? "" : "the first is ", name);
-	error_hint(err, "bring back what is missing, or mount the disk that it is on; if it is lost for good: corpusfs backup rebuild-index --drop-missing");
+	error_hint(err, "bring back what is missing, or mount the disk that it is on; if it is lost for good: corpusfs backup rebuild-index REPOSITORY "
+	                "--drop-missing");
 	return -ENOENT;
 }
 
@@ -194,7 +195,7 @@ static int check_folders(struct rebuild *rebuild, struct error *err)
 	                r == -ENOENT ? "" : strerror(-r));
 	/* Without a folder of all packs, nothing can be listed. */
 	error_hint(err, "bring it back, or mount the disk that it is on%s",
-	           r == -ENOENT && strchr(folder, '/') ? "; if it is lost for good, or was empty: corpusfs backup rebuild-index --drop-missing" : "");
+	           r == -ENOENT && strchr(folder, '/') ? "; if it is lost for good, or was empty: corpusfs backup rebuild-index REPOSITORY --drop-missing" : "");
 	return r;
 }
 
