@@ -32,19 +32,30 @@ static char *text_of(const json_t *object, const char *key)
 	return xstrdup_or_null(json_string_value(json_object_get(object, key)));
 }
 
-static int decode(const struct buf *json, struct backup_hold *hold)
+static int is_newer(const char *object, struct error *err)
+{
+	(void)error_set(err, -EPROTONOSUPPORT, "a newer version of corpusfs made the file holds/%s of the repository, and it is not known which backup it keeps",
+	                object);
+	error_hint(err, "use that version");
+	return -EPROTONOSUPPORT;
+}
+
+static int decode(const struct buf *json, struct backup_hold *hold, struct error *err)
 {
 	json_t *object = json_loadb((const char *)json->data, json->len, 0, NULL);
 	const char *backup = json_string_value(json_object_get(object, "backup")), *since = json_string_value(json_object_get(object, "since"));
+	const json_int_t version = json_integer_value(json_object_get(object, "version"));
 	struct blob_id id;
-	int r = backup && since && blob_id_parse(backup, &id) == 0 && go_time_parse(since, &hold->since) == 0 ? 0 : -EBADMSG;
+	int r = version == 1 && backup && since && blob_id_parse(backup, &id) == 0 && go_time_parse(since, &hold->since) == 0 ? 0 : -EBADMSG;
 
+	if (version > 1)
+		r = is_newer(hold->object, err);
 	if (r == 0) {
 		blob_id_text(&id, hold->backup);
 		hold->tag = text_of(object, "tag");
 		hold->host = text_of(object, "host");
 		hold->user = text_of(object, "user");
-		r = hold->tag && json_integer_value(json_object_get(object, "version")) == 1 ? 0 : -EBADMSG;
+		r = hold->tag ? 0 : -EBADMSG;
 	}
 	json_decref(object);
 	return r;
@@ -66,7 +77,7 @@ static int read_hold(struct repository *repository, const struct blob_id *id, st
 	blob_id_text(id, hold.object);
 	r = repository_get_file(repository, OBJECT_HOLD, hold.object, &json, err);
 	if (r == 0)
-		r = decode(&json, &hold);
+		r = decode(&json, &hold, err);
 	if (r == -EBADMSG)
 		(void)is_damaged(hold.object, err);
 	if (r < 0)

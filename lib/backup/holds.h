@@ -7,7 +7,8 @@
  * Who holds a backup has the lock that writers share, and who forgets has it alone: so a backup is held, or it is gone. Restic knows no holds, and
  * what it forgets is gone: the hold stays, of a backup that is no more.
  *
- * A file that cannot be read says not what it holds, so that nothing is forgotten (-EBADMSG) while it is there.
+ * A file that cannot be read says not what it holds, so that nothing is forgotten (-EBADMSG) while it is there. The same goes for one of a newer version
+ * (-EPROTONOSUPPORT).
  *
  * Threads: one for each repository.
  */
