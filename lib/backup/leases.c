@@ -24,7 +24,7 @@ struct lease {
 	enum state state;
 	bool is_busy;   /* somebody does something about it, without the lock; he alone changes it */
 	bool is_locked; /* the dataset's head is */
-	bool is_told;   /* in the log */
+	bool is_late;   /* it is not as it should be, which the log says */
 	char *name, *as, *place, *by; /* NULL before it was taken */
 	struct repository *repository;
 	struct writer *writer;
@@ -124,15 +124,31 @@ static int set_locked(struct leases *leases, struct lease *lease, bool is_locked
 {
 	int r = dataset_set_leaseless(leases->options.store, lease->dataset, is_locked, err);
 
+	pthread_mutex_lock(&leases->lock);
 	if (r == 0)
 		lease->is_locked = is_locked;
+	pthread_mutex_unlock(&leases->lock);
 	return r;
 }
 
-static void note_lost(struct leases *leases, struct lease *lease, const char *why)
+/* The same. If that cannot be done, the log says so once, and the thread tries it again, as long as the lease is there. */
+static int see_locked(struct leases *leases, struct lease *lease, bool is_locked)
+{
+	struct error err = {0};
+	int r = lease->is_locked == is_locked ? 0 : set_locked(leases, lease, is_locked, &err);
+
+	if (r == -ENOENT)
+		r = 0;
+	if (r < 0 && !lease->is_late)
+		log_text(leases, "error", "%s%s%s; it is tried again", err.text, err.hint[0] ? ": " : "", err.hint);
+	lease->is_late = r < 0;
+	return r;
+}
+
+static void note_state(struct leases *leases, struct lease *lease, enum state state, const char *why)
 {
 	pthread_mutex_lock(&leases->lock);
-	lease->state = LEASE_LOST;
+	lease->state = state;
 	lease->since_s = clock_now().tv_sec;
 	(void)snprintf(lease->why, sizeof(lease->why), "%s", why);
 	pthread_mutex_unlock(&leases->lock);
@@ -140,19 +156,13 @@ static void note_lost(struct leases *leases, struct lease *lease, const char *wh
 
 /* --- what happens by itself --- */
 
-/* Lost: it is told once; the dataset is locked as soon as that can be done. */
+/* One that was had is lost. */
 static void lose(struct leases *leases, struct lease *lease)
 {
-	struct error err = {0};
-
-	if (lease->state == LEASE_HAD)
-		note_lost(leases, lease, writer_lost(lease->writer));
-	if (!lease->is_locked && set_locked(leases, lease, true, &err) < 0)
-		log_text(leases, "error", "%s: %s; it is tried again", err.text, err.hint);
-	if (!lease->is_told)
-		log_text(leases, "error", "%s is read-only, since it is the writer of %s no more: %s; umount it and mount it again, then publish or restore",
-			 lease->name, lease->as, lease->why);
-	lease->is_told = true;
+	note_state(leases, lease, LEASE_LOST, writer_lost(lease->writer));
+	(void)!see_locked(leases, lease, true);
+	log_text(leases, "error", "%s is read-only, since it is the writer of %s no more: %s; umount it and mount it again, then publish or restore",
+	         lease->name, lease->as, lease->why);
 	clear_place(leases, lease);
 }
 
@@ -168,16 +178,17 @@ static void give_up(struct leases *leases, struct lease *lease)
 		log_text(leases, "info", "the lease of %s is given up", lease->as);
 }
 
-/* The mount is gone. */
+/* The mount is gone. As long as the dataset cannot be unlocked, it stays in the list. */
 static void end(struct leases *leases, struct lease *lease, bool unlocks)
 {
-	struct error err = {0};
-
 	if (lease->state == LEASE_HAD && !writer_lost(lease->writer))
 		give_up(leases, lease);
 	clear_place(leases, lease);
-	if (unlocks && set_locked(leases, lease, false, &err) < 0 && err.code != -ENOENT)
-		log_text(leases, "error", "%s", err.text);
+	if (unlocks && see_locked(leases, lease, false) < 0) {
+		note_state(leases, lease, LEASE_NONE, "it was unmounted, and cannot be made writable yet");
+		let_go(leases, lease);
+		return;
+	}
 	pthread_mutex_lock(&leases->lock);
 	for (size_t i = 0; i < leases->all.count; i++)
 		if (leases->all.items[i] == lease) {
@@ -201,8 +212,10 @@ static void look_at(struct leases *leases, uint32_t dataset, bool all)
 		end(leases, lease, true);
 		return;
 	}
-	if (lease->state == LEASE_LOST ? !lease->is_locked : lease->state == LEASE_HAD && writer_lost(lease->writer))
+	if (lease->state == LEASE_HAD && writer_lost(lease->writer))
 		lose(leases, lease);
+	else
+		(void)!see_locked(leases, lease, lease->state != LEASE_HAD);
 	let_go(leases, lease);
 }
 
@@ -306,12 +319,13 @@ int leases_begin(struct leases *leases, uint32_t dataset, const char *why, struc
 
 	if (!lease) {
 		lease = xcalloc(1, sizeof(*lease));
-		*lease = (struct lease){.dataset = dataset, .is_busy = true, .since_s = clock_now().tv_sec};
-		(void)snprintf(lease->why, sizeof(lease->why), "%s", why ? why : "");
+		*lease = (struct lease){.dataset = dataset, .is_busy = true};
 		pthread_mutex_lock(&leases->lock);
 		array_add(&leases->all, lease);
 		pthread_mutex_unlock(&leases->lock);
 	}
+	if (lease->state == LEASE_NONE)
+		note_state(leases, lease, LEASE_NONE, why ? why : "");
 	r = lease->state == LEASE_HAD ? 0 : set_locked(leases, lease, true, err);
 	let_go(leases, lease);
 	call_thread(leases);
@@ -332,7 +346,6 @@ static int have(struct leases *leases, struct lease *lease, const struct lease_w
 	lease->repository = wish->repository;
 	lease->term = writer_term(writer);
 	lease->state = LEASE_HAD;
-	lease->is_told = false;
 	lease->why[0] = '\0';
 	lease->since_s = clock_now().tv_sec;
 	pthread_mutex_unlock(&leases->lock);
@@ -378,7 +391,9 @@ int leases_take(struct leases *leases, const struct lease_wish *wish, uint64_t *
 	} else {
 		if (lease->state == LEASE_HAD)
 			lose(leases, lease);
-		r = take(leases, lease, wish, err);
+		/* nothing is written while it is asked for */
+		r = lease->is_locked ? 0 : set_locked(leases, lease, true, err);
+		r = r < 0 ? r : take(leases, lease, wish, err);
 		is_taken = lease->repository == wish->repository;
 	}
 	if (r == 0)
@@ -420,8 +435,9 @@ json_t *leases_list(struct leases *leases)
 	pthread_mutex_lock(&leases->lock);
 	for (size_t i = 0; i < leases->all.count; i++) {
 		const struct lease *lease = leases->all.items[i];
-		json_t *row = json_pack("{s:I, s:s*, s:s*, s:s, s:I, s:s*}", "dataset_id", (json_int_t)lease->dataset, "as", lease->as, "place", lease->place,
-		                        "state", states[lease->state], "since", (json_int_t)lease->since_s, "why", lease->why[0] ? lease->why : NULL);
+		json_t *row = json_pack("{s:I, s:s*, s:s*, s:s, s:b, s:I, s:s*}", "dataset_id", (json_int_t)lease->dataset, "as", lease->as, "place",
+		                        lease->place, "state", states[lease->state], "read_only", lease->is_locked, "since", (json_int_t)lease->since_s,
+		                        "why", lease->why[0] ? lease->why : NULL);
 
 		if (lease->term > 0)
 			json_object_set_new(row, "term", json_integer((json_int_t)lease->term));

@@ -7,6 +7,8 @@
  *
  *   begun --leases_take--> had --lost (watch), or drop--> lost        begun, had, lost --leases_sweep--> gone
  *
+ * A head that cannot be locked or unlocked at once, as when the disk is full, is as soon as that can be done: the thread tries it again.
+ *
  * In memory: a process that goes on with the mounts of one that died begins them anew, and is given none.
  *
  * Threads: any; a thread of their own watches them.
@@ -58,7 +60,7 @@ void leases_sweep(struct leases *leases);
 WARN_UNUSED int leases_join(struct leases *leases, const char *dataset, struct repository *repository, const char *as, uint64_t *ret_term,
 			    struct error *err);
 
-/* Rows {dataset, as?, place?, state: "had", "lost", "none", term?, left_s?, why?, since: when it was taken or lost}. */
+/* Rows {dataset, as?, place?, state: "had", "lost", "none", read_only: whether the dataset is, term?, left_s?, why?, since: when it was taken or lost}. */
 json_t *leases_list(struct leases *leases);
 
 #endif

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 
+#include "lib/base/fault.h"
 #include "lib/store/catalog.h"
 #include "lib/store/replica.h"
 #include "lib/store/uncommitted.h"
@@ -28,7 +29,9 @@ int dataset_set_leaseless(struct store *store, uint32_t id, bool is_leaseless, s
 	} else if (dataset->leaseless != is_leaseless) {
 		const uint32_t view = dataset->record.view;
 
-		result = head_change_lock(store, dataset, note, is_leaseless, &lost);
+		result = is_leaseless ? fault_point("lease-before-lock") : fault_point("lease-before-unlock");
+		if (result == 0)
+			result = head_change_lock(store, dataset, note, is_leaseless, &lost);
 		if (result < 0) {
 			error_set(err, result, "dataset \"%s\" cannot be made %s", dataset->name, is_leaseless ? "read-only" : "writable");
 			(void)uncommitted_explain_freeze(store, &view, 1, &lost, err);

@@ -200,6 +200,37 @@ def test_daemon_that_goes_on_for_another_has_no_lease(published, remotes, there)
 
 
 @pytest.mark.timeout(120)
+def test_daemon_that_goes_on_and_cannot_lock_the_head_at_once(published, remotes, there):
+    """Each daemon cannot do so the first time."""
+    succession.needed()
+    remotes.store.create("other")
+    remotes.store.mount(dataset="other", options="supervise", env={"CORPUSFS_FAULT": "lease-before-lock:enospc"})
+    remotes.store.expected.append("cannot be made read-only")
+    told(Leased(remotes, code=program.NO_SPACE).result, "cannot be made read-only")
+    mount = Leased(remotes)
+    assert mount.write("before", b"kept") == "ok"
+    succession.kill(remotes.store)
+    procs.poll(lambda: mount.write("probe") == "EROFS", 60, "it is read-only")
+    assert mount.lease()["state"] == "none" and mount.lease()["read_only"] and "READ-ONLY" in remotes.run("status").out
+    assert "cannot be made read-only" in mount.store.log()
+
+
+@pytest.mark.timeout(120)
+def test_head_that_cannot_be_unlocked_at_once_is_later(published, remotes, there):
+    """When the mount is gone, while another one keeps the daemon."""
+    remotes.store.create("other")
+    remotes.store.mount(dataset="other", options="nosupervise", env={"CORPUSFS_FAULT": "lease-before-unlock:enospc:2"})
+    remotes.store.expected.append("cannot be made writable")
+    mount = Leased(remotes, "lease=base,lease_time=6")
+    there.publish("d", "--release", "--force")
+    mount.is_lost()
+    mount.umount()
+    assert "cannot be made writable" in mount.store.log()
+    procs.poll(lambda: not mount.lease(), 30, "nothing is known of it")
+    change(remotes, "d", "more")
+
+
+@pytest.mark.timeout(120)
 def test_places_of_one_mount_share_the_lease(published, remotes):
     plain = Leased(remotes, "rw", name="plain")
     told(Leased(remotes, code=program.BUSY).result, "without a lease")

@@ -158,7 +158,10 @@ int mounts_serve(struct mounts *mounts, struct error *err)
 		result = mount_serve(all[i]->mount, err);
 		if (result == 0)
 			log_line(mounts->log, "info", "resumed", "mountpoint=%s", all[i]->places->mountpoint);
-		if (result == 0 && entry_has_lease(all[i]))
+	}
+	/* a head is locked when nothing is written to it just then, which may wait for what is written to others */
+	for (size_t i = 0; i < count && result == 0; i++) {
+		if (entry_has_lease(all[i]))
 			begin_without_lease(mounts, all[i]);
 	}
 	/* not before: the kernel is told of a mount only once it serves */
