@@ -23,6 +23,7 @@ struct lease {
 	uint32_t dataset;
 	enum state state;
 	bool is_busy;   /* somebody does something about it, without the lock; he alone changes it */
+	bool is_awaited; /* the thread looks at it when he is done */
 	bool is_locked; /* the dataset's head is */
 	bool is_late;   /* it is not as it should be, which the log says */
 	char *name, *as, *place, *by; /* NULL before it was taken */
@@ -53,14 +54,16 @@ static struct lease *find(const struct leases *leases, uint32_t dataset)
 	return NULL;
 }
 
-/* The lease, which the caller alone changes then, when nobody else does. NULL: there is none. */
-static struct lease *claim(struct leases *leases, uint32_t dataset)
+/* The lease, which the caller alone changes then, when nobody else does. NULL: there is none, or, for who does not wait, somebody else does. */
+static struct lease *claim(struct leases *leases, uint32_t dataset, bool waits)
 {
 	struct lease *lease;
 
 	pthread_mutex_lock(&leases->lock);
-	while ((lease = find(leases, dataset)) && lease->is_busy)
+	while ((lease = find(leases, dataset)) && lease->is_busy && waits)
 		pthread_cond_wait(&leases->changed, &leases->lock);
+	if (lease && lease->is_busy)
+		lease = NULL;
 	if (lease)
 		lease->is_busy = true;
 	pthread_mutex_unlock(&leases->lock);
@@ -71,6 +74,8 @@ static void let_go(struct leases *leases, struct lease *lease)
 {
 	pthread_mutex_lock(&leases->lock);
 	lease->is_busy = false;
+	leases->has_news |= lease->is_awaited;
+	lease->is_awaited = false;
 	pthread_cond_broadcast(&leases->changed);
 	pthread_mutex_unlock(&leases->lock);
 }
@@ -200,15 +205,19 @@ static void end(struct leases *leases, struct lease *lease, bool unlocks)
 	lease_free(lease);
 }
 
-/* Looks after one of them; if it is wanted still, unless all are looked at. */
-static void look_at(struct leases *leases, uint32_t dataset, bool all)
+/* Looks after one of them: ends it if it is not wanted, or, if it is, sees to it that its head is locked or not. */
+static void look_at(struct leases *leases, uint32_t dataset, bool ends, bool waits)
 {
 	const bool is_wanted = leases->options.is_wanted(leases->options.arg, dataset);
-	struct lease *lease = all || !is_wanted ? claim(leases, dataset) : NULL;
+	struct lease *lease = is_wanted != ends ? claim(leases, dataset, waits) : NULL;
 
 	if (!lease)
 		return;
-	if (!leases->options.is_wanted(leases->options.arg, dataset)) {
+	if (leases->options.is_wanted(leases->options.arg, dataset) == ends) {
+		let_go(leases, lease);
+		return;
+	}
+	if (ends) {
 		end(leases, lease, true);
 		return;
 	}
@@ -220,7 +229,7 @@ static void look_at(struct leases *leases, uint32_t dataset, bool all)
 }
 
 /* At those that are there now. */
-static void look(struct leases *leases, bool all)
+static void look(struct leases *leases, bool ends, bool waits)
 {
 	ARRAY(uint32_t) datasets = {0};
 
@@ -229,13 +238,13 @@ static void look(struct leases *leases, bool all)
 		array_add(&datasets, leases->all.items[i]->dataset);
 	pthread_mutex_unlock(&leases->lock);
 	for (size_t i = 0; i < datasets.count; i++)
-		look_at(leases, datasets.items[i], all);
+		look_at(leases, datasets.items[i], ends, waits);
 	array_clear(&datasets);
 }
 
 void leases_sweep(struct leases *leases)
 {
-	look(leases, false);
+	look(leases, true, true);
 }
 
 /* Until it is time to look again, which is when the first lease would end at the latest. Caller holds the lock. */
@@ -244,9 +253,13 @@ static void wait(struct leases *leases)
 	uint64_t ms = LOOK_EVERY_MS;
 	struct timespec until;
 
-	for (size_t i = 0; i < leases->all.count; i++)
-		if (leases->all.items[i]->writer)
-			ms = MIN(ms, writer_left_ms(leases->all.items[i]->writer) + 1);
+	for (size_t i = 0; i < leases->all.count; i++) {
+		struct lease *lease = leases->all.items[i];
+
+		lease->is_awaited = lease->is_busy;
+		if (lease->writer && !lease->is_busy)
+			ms = MIN(ms, writer_left_ms(lease->writer) + 1);
+	}
 	until = clock_after_ms(ms);
 	while (!leases->ends && !leases->has_news) {
 		if (leases->all.count == 0)
@@ -267,8 +280,11 @@ static void *watch(void *arg)
 		leases->has_news = false;
 		ends = leases->ends;
 		pthread_mutex_unlock(&leases->lock);
-		if (!ends)
-			look(leases, true);
+		if (ends)
+			break;
+		/* whoever does something about one may wait for etcd, and giving one up does: no other head stays unlocked for that */
+		look(leases, false, false);
+		look(leases, true, false);
 	}
 	return NULL;
 }
@@ -314,7 +330,7 @@ void leases_free(struct leases *leases)
 
 int leases_begin(struct leases *leases, uint32_t dataset, const char *why, struct error *err)
 {
-	struct lease *lease = claim(leases, dataset);
+	struct lease *lease = claim(leases, dataset, true);
 	int r;
 
 	if (!lease) {
@@ -379,7 +395,7 @@ static bool is_of(const struct lease *lease, const struct repository *repository
 int leases_take(struct leases *leases, const struct lease_wish *wish, uint64_t *ret_term, struct error *err)
 {
 	struct dataset_info info;
-	struct lease *lease = dataset_get(leases->options.store, wish->dataset, &info) == 0 ? claim(leases, info.id) : NULL;
+	struct lease *lease = dataset_get(leases->options.store, wish->dataset, &info) == 0 ? claim(leases, info.id, true) : NULL;
 	bool is_taken = false;
 	int r = 0;
 
@@ -409,7 +425,7 @@ int leases_take(struct leases *leases, const struct lease_wish *wish, uint64_t *
 int leases_join(struct leases *leases, const char *dataset, struct repository *repository, const char *as, uint64_t *ret_term, struct error *err)
 {
 	struct dataset_info info;
-	struct lease *lease = dataset_get(leases->options.store, dataset, &info) == 0 ? claim(leases, info.id) : NULL;
+	struct lease *lease = dataset_get(leases->options.store, dataset, &info) == 0 ? claim(leases, info.id, true) : NULL;
 	int r = 0;
 
 	if (!lease)

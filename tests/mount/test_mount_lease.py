@@ -176,6 +176,29 @@ def test_etcd_that_is_away_for_longer_than_the_lease(published, remotes, there):
 
 
 @pytest.mark.timeout(120)
+def test_lease_that_ends_while_another_is_asked_for(published, remotes):
+    """Etcd does not answer, and who mounts another dataset with a lease waits for it."""
+    handler = type("handler", (Silent,), {"port": published.etcd.ports()[0]})
+    with serving(handler) as port:
+        published.add("watched", f"127.0.0.1:{port}")
+        remotes.store.create("other")
+        mount = Leased(remotes, "lease=watched,lease_time=5")
+        point = remotes.area + "/other"
+        os.mkdir(point)
+        handler.silence = threading.Event()
+        try:
+            asking = remotes.store.begin("mount", remotes.store.path + ":other", point, "-o", "lease=watched", env=remotes.env)
+            assert "etcd" in mount.is_lost()
+            assert asking.poll() is None
+        finally:
+            handler.silence.set()
+            handler.silence = None
+        asking.wait(60)
+        if os.path.ismount(point):
+            remotes.store.note(point)
+
+
+@pytest.mark.timeout(120)
 def test_lease_that_is_taken_away(published, remotes, there):
     mount = Leased(remotes, "lease=base,lease_time=6")
     there.publish("d", "--release", "--force")
