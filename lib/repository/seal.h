@@ -34,7 +34,7 @@ void seal_close(struct seal *seal, const void *plain, size_t len, uint8_t *out);
 /* `out` has len - SEAL_EXTRA bytes, or is where the cipher text stands. -EBADMSG: another key, or not what was sealed. */
 WARN_UNUSED int seal_open(struct seal *seal, const uint8_t *sealed, size_t len, uint8_t *out);
 
-void seal_random(void *out, size_t len);
+void seal_random(void *out, size_t len); /* at most 256 bytes */
 void seal_wipe(void *data, size_t len); /* for keys and passwords that are no longer needed */
 
 /*
