@@ -107,7 +107,7 @@ int lock_holders_each(struct repository *repository, const struct object_names *
 	look->lenient = lenient;
 	look->each = each;
 	look->arg = arg;
-	r = read_several(names, &(struct read_several){look_at, give, look}, err);
+	r = read_several(names, &(struct read_several){look_at, give, look, 0}, err);
 	free(look);
 	return r;
 }

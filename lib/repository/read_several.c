@@ -25,13 +25,14 @@ static void read_one(void *arg, size_t slot)
 
 int read_several(const struct object_names *names, const struct read_several *how, struct error *err)
 {
-	struct pool *pool = pool_new(names->count > 1 ? (unsigned)MIN(names->count - 1, (size_t)THREADS) : 0);
+	const size_t at_once = how->at_once ? how->at_once : READ_SEVERAL, most = MIN(names->count, at_once);
+	struct pool *pool = pool_new(most > 1 ? (unsigned)MIN(most - 1, (size_t)THREADS) : 0);
 	struct slots *slots = xcalloc(1, sizeof(*slots));
 	int r = 0;
 
 	slots->how = how;
-	for (size_t first = 0; first < names->count && r == 0; first += READ_SEVERAL) {
-		const size_t count = MIN(names->count - first, (size_t)READ_SEVERAL);
+	for (size_t first = 0; first < names->count && r == 0; first += at_once) {
+		const size_t count = MIN(names->count - first, at_once);
 
 		slots->ids = names->items + first;
 		pool_run(pool, read_one, slots, count);

@@ -1,6 +1,6 @@
 /*
- * Reads small objects of a repository several at once, since it may have thousands of them and be far away, and gives them in the order of their
- * names: lock_holder.h, snapshot_file.h.
+ * Reads objects of a repository several at once, since it may have thousands of them and be far away, and gives them in the order of their
+ * names: lock_holder.h, snapshot_file.h, repository.c.
  */
 #ifndef CORPUSFS_REPOSITORY_READ_SEVERAL_H
 #define CORPUSFS_REPOSITORY_READ_SEVERAL_H
@@ -18,6 +18,7 @@ struct read_several {
 	 */
 	int (*take)(void *arg, size_t slot, int result, bool is_over);
 	void *arg;
+	size_t at_once; /* READ_SEVERAL at most, and that many if it is 0; fewer of what is large, as all of them are in memory */
 };
 
 WARN_UNUSED int read_several(const struct object_names *names, const struct read_several *how, struct error *err);

@@ -6,8 +6,8 @@
 #include <jansson.h>
 
 #include "lib/base/fault.h"
-#include "lib/base/pool.h"
 #include "lib/chunk/zstd_stream.h"
+#include "lib/repository/read_several.h"
 
 #define VERSION 2
 /* The polynomial by which restic cuts files. We cut by other rules; who makes a repository chooses one for restic's clients. */
@@ -335,64 +335,45 @@ int repository_read_index_file(struct repository *repository, const struct blob_
 	return r < 0 ? r : add_index_file(index, id, &json, err);
 }
 
-/* Some index files are read at once, since the place may be far away: not more, as each takes some megabytes, and what it says ten times that. */
-#define INDEX_FILES 4
+#define INDEX_FILES 4 /* at once: each takes some megabytes, and what it says ten times that */
 
-struct index_files {
+struct index_reading {
 	struct repository *repository;
-	const struct blob_id *ids;
+	bool lenient;
+	struct blob_id ids[INDEX_FILES];
 	struct buf json[INDEX_FILES];
-	struct error errors[INDEX_FILES];
-	int results[INDEX_FILES];
+	struct error *err;
 };
 
-static void read_one_index_file(void *arg, size_t number)
+static int read_one_index_file(void *arg, size_t slot, const char *name, struct error *err)
 {
-	struct index_files *files = arg;
+	struct index_reading *reading = arg;
 
-	buf_reset(&files->json[number]);
-	files->errors[number] = (struct error){0};
-	files->results[number] = read_index_file(files->repository, &files->ids[number], &files->json[number], &files->errors[number]);
+	buf_reset(&reading->json[slot]);
+	(void)!blob_id_parse(name, &reading->ids[slot]); /* it was made of one */
+	return read_index_file(reading->repository, &reading->ids[slot], &reading->json[slot], err);
 }
 
-static int add_index_files(struct index_files *files, size_t count, bool lenient, struct error *err)
+static int take_one_index_file(void *arg, size_t slot, int result, bool is_over)
 {
-	int r = 0;
+	struct index_reading *reading = arg;
 
-	for (size_t i = 0; i < count && r == 0; i++) {
-		struct error failed = files->errors[i];
-
-		r = files->results[i];
-		if (r == 0)
-			r = add_index_file(files->repository->index, &files->ids[i], &files->json[i], &failed);
-		/* Somebody may have replaced it by another one meanwhile, which was put before it went. */
-		if (r == -ENOENT || (lenient && r == -EBADMSG))
-			r = 0;
-		if (r < 0 && err)
-			*err = failed;
-	}
-	return r;
+	if (is_over)
+		return 0;
+	if (result == 0)
+		result = add_index_file(reading->repository->index, &reading->ids[slot], &reading->json[slot], reading->err);
+	/* Somebody may have replaced it by another one meanwhile, which was put before it went. */
+	return result == -ENOENT || (reading->lenient && result == -EBADMSG) ? 0 : result;
 }
 
 static int load_index_files(struct repository *repository, bool lenient, struct error *err)
 {
-	const struct object_names *names = &repository->index_files;
-	struct pool *pool = pool_new(names->count > 1 ? (unsigned)MIN(names->count, (size_t)INDEX_FILES) - 1 : 0);
-	struct index_files *files = xcalloc(1, sizeof(*files));
-	int r = 0;
+	struct index_reading reading = {.repository = repository, .lenient = lenient, .err = err};
+	const struct read_several how = {read_one_index_file, take_one_index_file, &reading, INDEX_FILES};
+	const int r = read_several(&repository->index_files, &how, err);
 
-	files->repository = repository;
-	for (size_t first = 0; first < names->count && r == 0; first += INDEX_FILES) {
-		const size_t count = MIN(names->count - first, (size_t)INDEX_FILES);
-
-		files->ids = names->items + first;
-		pool_run(pool, read_one_index_file, files, count);
-		r = add_index_files(files, count, lenient, err);
-	}
 	for (size_t i = 0; i < INDEX_FILES; i++)
-		buf_clear(&files->json[i]);
-	free(files);
-	pool_free(pool);
+		buf_clear(&reading.json[i]);
 	return r;
 }
 

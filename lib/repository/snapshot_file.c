@@ -183,7 +183,7 @@ int snapshot_files_read(struct repository *repository, bool lenient, struct snap
 	reading->lenient = lenient;
 	reading->snapshots = ret_snapshots;
 	if (r == 0)
-		r = read_several(&names, &(struct read_several){read_one, take_one, reading}, err);
+		r = read_several(&names, &(struct read_several){read_one, take_one, reading, 0}, err);
 	free(reading);
 	array_clear(&names);
 	object_names_sort(&ret_snapshots->damaged);
