@@ -113,6 +113,14 @@ struct stored {
 	size_t count;
 };
 
+static inline void assert_reads(const struct store *store, uint64_t id, const uint8_t *data, size_t len)
+{
+	AUTO_FREE uint8_t *out = xmalloc(len);
+
+	assert_int_equal(chunks_read(store->chunks, id, 0, len, out), 0);
+	assert_memory_equal(out, data, len);
+}
+
 static inline struct stored take_pieces(const struct chunks_group *group, size_t number)
 {
 	struct stored stored;

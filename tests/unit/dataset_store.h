@@ -79,6 +79,25 @@ static UNUSED void place_clear(struct place *place)
 	remove_tree(place->dir);
 }
 
+/* For cmocka: a place for each test. */
+static UNUSED int place_setup(void **state)
+{
+	struct place *place = xcalloc(1, sizeof(*place));
+
+	place_init(place);
+	*state = place;
+	return 0;
+}
+
+static UNUSED int place_teardown(void **state)
+{
+	struct place *place = *state;
+
+	place_clear(place);
+	free(place);
+	return 0;
+}
+
 /* Referenced: store_view_put gives it back. */
 static UNUSED struct view *open_head(struct store *store, const char *dataset)
 {

@@ -43,14 +43,6 @@ static uint64_t make_healed(struct store *store, const uint8_t *data, uint64_t *
 	return id;
 }
 
-static void assert_reads(struct store *store, uint64_t id, const uint8_t *data)
-{
-	AUTO_FREE uint8_t *out = xmalloc(LEN);
-
-	assert_int_equal(chunks_read(store->chunks, id, 0, LEN, out), 0);
-	assert_memory_equal(out, data, LEN);
-}
-
 /* All chunks are garbage but this one. */
 static int sweep_but(struct store *store, uint64_t id)
 {
@@ -90,7 +82,7 @@ static void test_entry_that_cannot_be_read_keeps_the_store_shut(void **state)
 	put_value(store, KV_CATALOG, &key, before.data, before.len);
 	assert_int_equal(open_chunks(store), 0);
 	assert_int_equal(sweep_but(store, id), 0);
-	assert_reads(store, id, data);
+	assert_reads(store, id, data, LEN);
 }
 
 /* Of the tables that are no content: a few bytes in the middle of the records. */
@@ -146,7 +138,7 @@ static void test_nothing_is_swept_while_an_entry_cannot_be_read(void **state)
 	assert_int_equal(sweep_but(store, id), -EBADMSG);
 	put_value(store, KV_CATALOG, &key, before.data, before.len);
 	assert_int_equal(sweep_but(store, id), 0);
-	assert_reads(store, id, data);
+	assert_reads(store, id, data, LEN);
 }
 
 static void test_what_the_store_knows_of_a_chunk_is_not_overwritten(void **state)
@@ -164,7 +156,7 @@ static void test_what_the_store_knows_of_a_chunk_is_not_overwritten(void **state
 	damaged_close(knows_less);
 	store_close(store);
 	store_open(store, false);
-	assert_reads(store, id, data);
+	assert_reads(store, id, data, LEN);
 }
 
 struct forgetting {
@@ -263,7 +255,7 @@ static void test_a_chunk_that_could_be_neither_noted_nor_healed_is_noted_later(v
 	assert_int_equal(list[0].chunk, id);
 	free(list);
 	free(put(store, data, LEN, 0).pieces);
-	assert_reads(store, id, data);
+	assert_reads(store, id, data, LEN);
 }
 
 /* --- twins: two groups have stored the same bytes at once --- */
@@ -300,11 +292,11 @@ static void test_chunk_that_the_index_does_not_name_is_healed_by_its_twin(void *
 
 		make_twins(store, data, level, ids);
 		rot(store, ids[0], 300);
-		assert_reads(store, ids[0], data);
+		assert_reads(store, ids[0], data, LEN);
 		assert_int_equal(sweep_but(store, ids[0]), 0);
 		store_close(store);
 		store_open(store, false);
-		assert_reads(store, ids[0], data);
+		assert_reads(store, ids[0], data, LEN);
 	}
 }
 
@@ -320,8 +312,8 @@ static void test_twin_that_was_hurt_first_is_healed_when_the_other_is(void **sta
 	assert_int_equal(chunks_read(store->chunks, ids[0], 0, LEN, out), -EIO);
 	assert_int_equal(chunks_read(store->chunks, ids[1], 0, LEN, out), -EIO);
 	free(put(store, data, LEN, 0).pieces);
-	assert_reads(store, ids[1], data);
-	assert_reads(store, ids[0], data);
+	assert_reads(store, ids[1], data, LEN);
+	assert_reads(store, ids[0], data, LEN);
 }
 
 /* The store takes no change when the twin is found, and the collector comes before that is saved. */
@@ -336,15 +328,15 @@ static void test_twin_that_could_not_be_noted_is_kept(void **state)
 	make_twins(store, data, 0, ids);
 	rot(store, ids[0], 300);
 	refusal = -EIO;
-	assert_reads(store, ids[0], data);
+	assert_reads(store, ids[0], data, LEN);
 	refusal = 0;
 	assert_int_equal(sweep_but(store, ids[0]), 0);
-	assert_reads(store, ids[0], data);
+	assert_reads(store, ids[0], data, LEN);
 	chunks_save_damage(store->chunks);
 	store_close(store);
 	store_open(store, false);
 	assert_int_equal(damaged_resolve(store->chunks->damaged, ids[0]), ids[1]);
-	assert_reads(store, ids[0], data);
+	assert_reads(store, ids[0], data, LEN);
 }
 
 /* The disk could not be read for a while; then what was stored instead rots. Also where that one's header says nothing any more. */
@@ -354,19 +346,19 @@ static void test_healed_chunk_that_is_whole_again_is_read_when_what_stands_for_i
 	AUTO_FREE uint8_t *data = noise(LEN, 11), *out = xmalloc(LEN);
 	uint64_t replacement, id = make_healed(store, data, &replacement);
 
-	assert_reads(store, id, data);
+	assert_reads(store, id, data, LEN);
 	flip_bit(store, id, 100);
 	flip_bit(store, replacement, 20);
-	assert_reads(store, id, data);
+	assert_reads(store, id, data, LEN);
 	assert_int_equal(chunks_read(store->chunks, replacement, 0, LEN, out), -EIO);
 	flip_bit(store, replacement, 20);
 	flip_bit(store, replacement, 200);
-	assert_reads(store, replacement, data);
-	assert_reads(store, id, data);
+	assert_reads(store, replacement, data, LEN);
+	assert_reads(store, id, data, LEN);
 	assert_int_equal(sweep_but(store, replacement), 0);
 	store_close(store);
 	store_open(store, false);
-	assert_reads(store, replacement, data);
+	assert_reads(store, replacement, data, LEN);
 }
 
 /* A disk may write a record to a wrong place. What that says of itself is true, but not of this chunk. */
@@ -407,7 +399,7 @@ static void test_chunk_of_other_content_is_not_healed_by_what_the_index_takes_it
 		again = put(store, other, LEN, 0);
 		assert_int_equal(chunks_read(store->chunks, id, 100, 1000, out), 0);
 		assert_memory_equal(out, data + 100, 1000);
-		assert_reads(store, again.pieces[0].chunk, other);
+		assert_reads(store, again.pieces[0].chunk, other, LEN);
 		assert_int_equal(chunks_known_damaged(store->chunks, id), is_listed);
 		free(again.pieces);
 	}

@@ -11,6 +11,7 @@
 #include "lib/store/lock.h"
 #include "lib/store/lock_file.h"
 #include "tests/unit/lock_place.h"
+#include "tests/unit/sleeping_child.h"
 
 static const struct lock_options quick = {.beat_ms = 10, .patience_ms = 300};
 /* For what must not wait for a beat: if it did, the test would not end in time. */
@@ -40,17 +41,6 @@ static int refusal(struct place *place, const struct lock_options *options, stru
 
 	assert_null(lock);
 	return result;
-}
-
-static pid_t sleeping_child(void)
-{
-	pid_t pid = fork();
-
-	if (pid == 0)
-		for (;;)
-			pause();
-	assert_true(pid > 0);
-	return pid;
 }
 
 static void end_child(pid_t pid)

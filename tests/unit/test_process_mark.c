@@ -14,24 +14,14 @@
 #include <unistd.h>
 
 #include "lib/base/process_mark.h"
+#include "tests/unit/sleeping_child.h"
 
 #define OTHER_BOOT "75e7b4e6-1d3c-4b9f-9d09-3f1d6f1e7c55"
 #define FIRST_NAMESPACES "/4026531836/4026531834"
 
-static pid_t begin_child(void)
-{
-	pid_t pid = fork();
-
-	if (pid == 0)
-		for (;;)
-			pause();
-	assert_true(pid > 0);
-	return pid;
-}
-
 static void a_process_lives_is_stopped_and_is_gone(void **state)
 {
-	const pid_t pid = begin_child();
+	const pid_t pid = sleeping_child();
 	struct process_mark mark;
 	int status;
 

@@ -119,25 +119,7 @@ static void test_pruning_goes_on_while_nothing_is_collected(void **state)
 	assert_has_file(place->store, "d", "kept");
 }
 
-static int setup_place(void **state)
-{
-	struct place *place = xcalloc(1, sizeof(*place));
-
-	place_init(place);
-	*state = place;
-	return 0;
-}
-
-static int teardown_place(void **state)
-{
-	struct place *place = *state;
-
-	place_clear(place);
-	free(place);
-	return 0;
-}
-
-#define CATALOG_TEST(function) cmocka_unit_test_setup_teardown(function, setup_place, teardown_place)
+#define CATALOG_TEST(function) cmocka_unit_test_setup_teardown(function, place_setup, place_teardown)
 
 int main(void)
 {

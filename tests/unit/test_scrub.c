@@ -100,25 +100,7 @@ static void test_scrub_that_is_stopped_at_its_very_end_goes_on_there(void **stat
 	assert_goes_on(place->store);
 }
 
-static int setup_place(void **state)
-{
-	struct place *place = xcalloc(1, sizeof(*place));
-
-	place_init(place);
-	*state = place;
-	return 0;
-}
-
-static int teardown_place(void **state)
-{
-	struct place *place = *state;
-
-	place_clear(place);
-	free(place);
-	return 0;
-}
-
-#define SCRUB_TEST(function) cmocka_unit_test_setup_teardown(function, setup_place, teardown_place)
+#define SCRUB_TEST(function) cmocka_unit_test_setup_teardown(function, place_setup, place_teardown)
 
 int main(void)
 {
