@@ -47,6 +47,19 @@ class Between(http.server.BaseHTTPRequestHandler):
         pass
 
 
+class Silent(Between):
+    """Does not answer to a POST, which is all that etcd is asked by, while it is silent."""
+
+    silence = None
+
+    def do_POST(self):
+        if self.silence:
+            self.silence.wait(60)
+            self.close_connection = True
+            return
+        self.do_GET()
+
+
 @contextlib.contextmanager
 def serving(handler, is_narrow=False):
     """Gives the port on which the handler answers. Narrow: little of what is sent to it waits in the kernel."""

@@ -8,7 +8,7 @@ import urllib.parse
 import pytest
 
 from harness import files, posix, procs, program
-from harness.between import Between, serving
+from harness.between import Between, Silent, serving
 from harness.publishing import change, same, told
 
 
@@ -195,17 +195,10 @@ def test_place_that_is_away(served, remotes, following, point, source, area):
     served.start()
 
 
-class Asked(Between):
+class Asked(Silent):
     """Notes what etcd is asked, and lets it be silent."""
 
-    questions, silence = None, None
-
-    def do_POST(self):
-        if self.silence:
-            self.silence.wait(60)
-            self.close_connection = True
-            return
-        self.do_GET()
+    questions = None
 
     def send_body(self, data):
         self.questions.append(self.asked)

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from harness import files, posix, procs, program, succession
-from harness.between import Between, serving
+from harness.between import Between, Silent, serving
 from harness.publishing import change, told
 
 
@@ -138,19 +138,6 @@ def test_publishing_that_was_paused_is_refused_by_the_transaction(published, rem
         mount.is_lost()
         assert published.numbers() == [1, 2]
         mount.umount()
-
-
-class Silent(Between):
-    """Stands in front of etcd, and does not answer while it is silent."""
-
-    silence = None
-
-    def do_POST(self):
-        if self.silence:
-            self.silence.wait(60)
-            self.close_connection = True
-            return
-        self.do_GET()
 
 
 @pytest.mark.timeout(180)
