@@ -104,6 +104,19 @@ static void print_problems(const json_t *result)
 	}
 }
 
+/* In the order in which it is done. */
+static void print_cures(const char *place, const json_t *result)
+{
+	if (json_is_true(json_object_get(result, "bad_index")))
+		fprintf(stderr, "corpusfs: corpusfs backup rebuild-index %s makes the index anew: the packs say what is in them\n", place);
+	if (number(result, "damaged_snapshots") > 0)
+		fprintf(stderr, "corpusfs: corpusfs backup forget %s BACKUP removes a snapshot file that is damaged\n", place);
+	if (json_is_true(json_object_get(result, "bad_packs")))
+		fprintf(stderr, "corpusfs: a new full backup brings back what the dataset still has, also for the backups before it\n");
+	if (number(result, "hurt") > 0)
+		fprintf(stderr, "corpusfs: of a backup that stays hurt, corpusfs restore %s@BACKUP TARGET --keep-going brings the rest\n", place);
+}
+
 static void print_verified(const json_t *result, bool data)
 {
 	char bytes[UNITS_MAX], backups[UNITS_MAX], directories[UNITS_MAX], blobs[UNITS_MAX], packs[UNITS_MAX], packs_read[UNITS_MAX];
@@ -123,8 +136,7 @@ static void print_verified(const json_t *result, bool data)
 	else if (number(result, "hurt") == 0)
 		say(": damaged, but no backup of those that can be read is hurt by it\n");
 	else
-		say(": damaged, and %lld backup%s hurt; a full backup relies on nothing that is there\n", (long long)number(result, "hurt"),
-		    number(result, "hurt") == 1 ? " is" : "s are");
+		say(": damaged, and %lld backup%s hurt\n", (long long)number(result, "hurt"), number(result, "hurt") == 1 ? " is" : "s are");
 }
 
 static int run_verify(struct cli *cli)
@@ -149,6 +161,8 @@ static int run_verify(struct cli *cli)
 		repository_print_json(result);
 	else
 		print_verified(result, cli_option(cli, "data") || sample);
+	if (!cli_option(cli, "json"))
+		print_cures(cli->argv[0], result);
 	code = number(result, "problem_count") == 0 ? EXIT_OK : EXIT_FAILED;
 	if (cli_option(cli, "data") && percent == 100)
 		repository_note(cli, "verify", (double)(clock_ms() - began) / 1000, json_object_get(result, "verified"),
@@ -415,7 +429,7 @@ const struct command repository_commands[] = {
          .operands = "REPO",
          .summary = "look whether a repository is undamaged",
          .details = "Reads every index, snapshot and directory, and looks whether all that they name\n"
-                    "is there. What is damaged is listed, and the exit code is 1.\n",
+                    "is there. What is damaged is listed, and what mends it; the exit code is 1.\n",
          .min = 1,
          .max = 1,
          .options = verify_options,

@@ -278,6 +278,7 @@ int backup_info_read(struct repository_reader *reader, const struct snapshot_fil
 {
 	struct node dir = {0}, file = {0};
 	AUTO_BUF content = BUF_INIT;
+	json_int_t version;
 	int r = snapshot_file_has_tag(snapshot, "corpusfs") ? backup_info_find(reader, &snapshot->tree, BACKUP_INFO_DIR, &dir) : -ENOENT;
 
 	if (r == 0)
@@ -288,9 +289,11 @@ int backup_info_read(struct repository_reader *reader, const struct snapshot_fil
 		*ret_info = json_loadb((char *)content.data, content.len, 0, NULL);
 		r = *ret_info ? 0 : -EBADMSG;
 	}
-	if (r == 0 && json_integer_value(json_object_get(*ret_info, "version")) > INFO_VERSION) {
-		json_decref(steal_ptr(*ret_info));
-		r = -EPROTONOSUPPORT;
+	if (r == 0) {
+		version = json_integer_value(json_object_get(*ret_info, "version"));
+		r = version > INFO_VERSION ? -EPROTONOSUPPORT : version < 1 ? -EBADMSG : 0;
+		if (r < 0)
+			json_decref(steal_ptr(*ret_info));
 	}
 	node_clear(&dir);
 	node_clear(&file);

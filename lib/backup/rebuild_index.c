@@ -202,10 +202,8 @@ static int check_folders(struct rebuild *rebuild, struct error *err)
 /* Whatever is in packs that cannot be listed now, an old index may be the only one that knows it. */
 static int list_packs(struct rebuild *rebuild, struct object_names *ret_packs, struct error *err)
 {
-	int r = check_folders(rebuild, err);
+	int r = repository_list(rebuild->repository, OBJECT_PACK, ret_packs, err);
 
-	if (r == 0)
-		r = repository_list(rebuild->repository, OBJECT_PACK, ret_packs, err);
 	return r < 0 ? r : look_for_gone(rebuild, ret_packs, err);
 }
 
@@ -227,11 +225,24 @@ static int remove_old(struct rebuild *rebuild, struct error *err)
 	return r;
 }
 
+/* Where all of it is lost, its folder may be, too. */
+static int list_old(struct rebuild *rebuild, struct error *err)
+{
+	struct objects *objects = rebuild->repository->objects;
+	int r = repository_list(rebuild->repository, OBJECT_INDEX, &rebuild->old, NULL);
+
+	if (r == -ENOENT)
+		r = objects->place->create(objects);
+	return r < 0 ? error_set(err, r, "the repository's index files cannot be listed: %s", error_text(r)) : 0;
+}
+
 static int run(struct rebuild *rebuild, struct error *err)
 {
 	struct object_names packs = {0};
-	int r = repository_list(rebuild->repository, OBJECT_INDEX, &rebuild->old, err);
+	int r = check_folders(rebuild, err);
 
+	if (r == 0)
+		r = list_old(rebuild, err);
 	if (r == 0)
 		r = list_packs(rebuild, &packs, err);
 	for (size_t i = 0; i < packs.count && r == 0; i++) {

@@ -82,6 +82,8 @@ struct walk {
 	struct used_blobs *used;
 	ARRAY(struct step) steps;
 	struct buf path; /* of the tree that is read */
+	char *last;      /* name of the node before, in the same tree; owned */
+	bool is_unsorted; /* a name did not come after the one before */
 	int told;        /* what problem() answered; not 0 ends the walk */
 };
 
@@ -150,15 +152,51 @@ static const char *what_is_wrong(const struct blob_index *index, const struct no
 	return NULL;
 }
 
-static void tell_wrong(struct walk *walk, const struct node *node)
+static void tell_wrong(struct walk *walk, const char *name, const char *what)
 {
-	const char *what = walk->options->wrong ? what_is_wrong(walk->used->index, node) : NULL;
 	const size_t len = walk->path.len;
 
-	if (!what)
-		return;
-	walk->options->wrong(walk->options->arg, walk->snapshot, go_to(walk, len, node->name), what);
+	walk->options->wrong(walk->options->arg, walk->snapshot, go_to(walk, len, name), what);
 	walk->path.len = len;
+}
+
+static void look_for_wrong(struct walk *walk, const struct node *node)
+{
+	const char *what = what_is_wrong(walk->used->index, node);
+
+	if (what)
+		tell_wrong(walk, node->name, what);
+	walk->is_unsorted = walk->is_unsorted || (walk->last && strcmp(walk->last, node->name) >= 0);
+	free(walk->last);
+	walk->last = xstrdup(node->name);
+}
+
+static int keep_name(void *arg, struct node *node)
+{
+	struct snapshot_texts *names = arg;
+
+	array_add(names, steal_ptr(node->name));
+	return 0;
+}
+
+static int by_bytes(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Of a tree whose names are not in order: one of them may stand there twice. */
+static void look_for_equal(struct walk *walk, const struct buf *json)
+{
+	struct snapshot_texts names = {0};
+
+	if (tree_read((char *)json->data, json->len, keep_name, &names) == 0)
+		qsort(names.items, names.count, sizeof(*names.items), by_bytes);
+	for (size_t i = 1; i < names.count; i++)
+		if (strcmp(names.items[i - 1], names.items[i]) == 0 && (i == 1 || strcmp(names.items[i - 2], names.items[i]) != 0))
+			tell_wrong(walk, names.items[i], "several things in one directory have this name");
+	for (size_t i = 0; i < names.count; i++)
+		free(names.items[i]);
+	array_clear(&names);
 }
 
 static int take_node(void *arg, struct node *node)
@@ -167,8 +205,8 @@ static int take_node(void *arg, struct node *node)
 	const size_t len = walk->path.len;
 	int r;
 
-	tell_wrong(walk, node);
-
+	if (walk->options->wrong)
+		look_for_wrong(walk, node);
 	if (node->has_subtree && used_blobs_put(walk->used, &node->subtree, true))
 		array_add(&walk->steps, (struct step){node->subtree, len, xstrdup(node->name)});
 	if (node->content.count == 0)
@@ -189,7 +227,11 @@ static int look_at(struct walk *walk, const struct step *step)
 	r = repository_read_blob(walk->options->reader, &step->tree, true, &json);
 	(void)go_to(walk, step->path_len, step->name);
 	if (r == 0) {
+		walk->is_unsorted = false;
 		r = tree_read((char *)json.data, json.len, take_node, walk);
+		free(steal_ptr(walk->last));
+		if (r == 0 && walk->is_unsorted)
+			look_for_equal(walk, &json);
 		if (r != -EBADMSG || walk->told != 0)
 			return r;
 	}

@@ -7,9 +7,12 @@
 #include "lib/backup/backup_find.h"
 #include "lib/backup/restore_content.h"
 #include "lib/backup/used_blobs.h"
+#include "lib/backup/verify_description.h"
 #include "lib/backup/verify_pieces.h"
 #include "lib/repository/blob_set.h"
 #include "lib/repository/locks.h"
+
+static const char INDEX_IS_WRONG[] = "what an index says stands in it stands elsewhere";
 
 struct verify {
 	const struct verify_options *options;
@@ -17,14 +20,15 @@ struct verify {
 	struct verify_counts *counts;
 	struct repository_reader *reader;
 	struct used_blobs *used;
-	const struct snapshot_file *snapshot; /* whose pieces are looked at */
+	struct blob_set seen; /* of descriptions (verify_description.h) */
+	const struct snapshot_file *snapshot; /* whose description and pieces are looked at */
 	struct blob_id pack; /* that is looked at */
 	bool pack_is_there;
 	uint64_t pack_size;
 	uint64_t packs_left, packs_wanted; /* that are not looked at yet, and how many of these are to be read */
 	struct blob_set bad_packs; /* by their names, as if they were data blobs */
 	struct blob_set lost;      /* blobs of which there is no good copy */
-	bool has_wrong_nodes;
+	bool has_wrong; /* nodes or descriptions */
 };
 
 static void problem(struct verify *verify, const char *what, int code, const char *text)
@@ -41,6 +45,8 @@ static void pack_problem(struct verify *verify, const struct blob_id *pack, int 
 	AUTO_FREE char *what = xasprintf("pack %s", name);
 	problem(verify, what, code, text);
 	(void)blob_set_put(&verify->bad_packs, pack, false);
+	if (text != INDEX_IS_WRONG)
+		verify->counts->has_bad_packs = true;
 }
 
 /* Nobody answers there any more: nothing can be said of what is in it. */
@@ -60,6 +66,7 @@ static int tree_problem(void *arg, const struct used_problem *found)
 		return found->code;
 	where = xasprintf("backup %.8s: %s", found->snapshot->name, *found->path ? found->path : "/");
 	problem(verify, where, found->code, found->what);
+	verify->counts->has_bad_index = verify->counts->has_bad_index || found->code == -ENOENT;
 	(void)blob_set_put(&verify->lost, found->id, found->is_tree);
 	return 0;
 }
@@ -69,7 +76,7 @@ static void node_problem(void *arg, const struct snapshot_file *snapshot, const 
 	AUTO_FREE char *where = xasprintf("backup %.8s: %s", snapshot->name, path);
 
 	problem(arg, where, -EBADMSG, what);
-	((struct verify *)arg)->has_wrong_nodes = true;
+	((struct verify *)arg)->has_wrong = true;
 }
 
 static int count_tree(void *arg)
@@ -89,11 +96,36 @@ static void pieces_problem(void *arg, const char *path, int code, const char *te
 	problem(verify, where, code, text);
 }
 
+static void description_problem(void *arg, const char *path, int code, const char *text)
+{
+	pieces_problem(arg, path, code, text);
+	((struct verify *)arg)->has_wrong = true;
+}
+
 static int go_on_looking(void *arg)
 {
 	struct verify *verify = arg;
 
 	return transfer_stopped(&verify->transfer) ? -ECANCELED : 0;
+}
+
+/* Of a disk that cannot read a part of it, the part is damaged. */
+static int look_at_description(struct verify *verify, const struct snapshot_file *snapshot,
+			       void (*tell)(void *arg, const char *path, int code, const char *text), void *arg)
+{
+	struct verify_description look = {.reader = verify->reader, .problem = tell, .seen = verify->seen, .arg = arg};
+	int r = verify_description_of(&look, snapshot);
+
+	verify->seen = look.seen;
+	return is_away(verify, r) ? r : 0;
+}
+
+static void lose_snapshot(struct verify *verify, const char *name, int code)
+{
+	AUTO_FREE char *what = xasprintf("snapshot file %.8s", name);
+
+	problem(verify, what, code, "it is damaged, and its backup lost");
+	verify->counts->snapshot_files++;
 }
 
 static int look_at_snapshots(struct verify *verify, const struct object_names *names)
@@ -117,13 +149,15 @@ static int look_at_snapshots(struct verify *verify, const struct object_names *n
 		if (is_away(verify, r))
 			return r;
 		if (r < 0) {
-			problem(verify, why.text, r, "snapshot file");
+			lose_snapshot(verify, name, r);
 			r = 0;
 			continue;
 		}
 		verify->counts->snapshots++;
 		r = used_blobs_add(verify->used, &walk, &snapshot);
 		verify->snapshot = &snapshot;
+		if (r == 0)
+			r = look_at_description(verify, &snapshot, description_problem, verify);
 		if (r == 0)
 			r = verify_pieces_of(&pieces, &snapshot);
 		snapshot_file_clear(&snapshot);
@@ -212,7 +246,7 @@ static const char *compare_index(struct verify *verify, const struct blob_id *pa
 {
 	return blob_index_each_of(verify->options->repository->index, pack, compare_place, blobs) == 0
 	               ? NULL
-	               : "what an index says stands in it stands elsewhere; corpusfs backup rebuild-index mends that";
+	               : INDEX_IS_WRONG;
 }
 
 /* *ret_why: what is wrong with it, or NULL. An error is of the place. */
@@ -275,6 +309,7 @@ static int look_into_pack(void *arg, const struct blob_id *pack)
 		return r;
 	if (why)
 		pack_problem(verify, pack, -EBADMSG, why);
+	verify->counts->has_bad_index = verify->counts->has_bad_index || why == INDEX_IS_WRONG;
 	transfer_tell_part(&verify->transfer, "packs", verify->counts->bytes_read, 0);
 	return transfer_stopped(&verify->transfer) ? -ECANCELED : 0;
 }
@@ -341,6 +376,13 @@ static void hurt_node(void *arg, const struct snapshot_file *snapshot, const cha
 	hurt_path(arg, path);
 }
 
+static void hurt_description(void *arg, const char *path, int code, const char *text)
+{
+	(void)code;
+	(void)text;
+	hurt_path(arg, path);
+}
+
 static int go_on(void *arg)
 {
 	struct hurt *hurt = arg;
@@ -355,6 +397,8 @@ static int tell_hurt(struct verify *verify, const struct snapshot_file *snapshot
 	struct used_blobs *used = used_blobs_new(verify->options->repository->index);
 	int r = used_blobs_add(used, &walk, snapshot);
 
+	if (r == 0)
+		r = look_at_description(verify, snapshot, hurt_description, &hurt);
 	if (hurt.count > 0) {
 		AUTO_FREE char *what = xasprintf("backup %.8s of %s", snapshot->name, backup_dataset(snapshot));
 		AUTO_FREE char *text = xasprintf("%llu file%s or director%s of it cannot be restored whole, the first is %s", (unsigned long long)hurt.count,
@@ -372,7 +416,7 @@ static int tell_losses(struct verify *verify, const struct object_names *names)
 {
 	int r = blob_index_each(verify->options->repository->index, look_for_loss, verify);
 
-	if (verify->lost.items.count == 0 && !verify->has_wrong_nodes)
+	if (verify->lost.items.count == 0 && !verify->has_wrong)
 		return r;
 	transfer_tell(&verify->transfer, "backups");
 	for (size_t i = 0; i < names->count && r == 0; i++) {
@@ -401,7 +445,8 @@ static int run(struct verify *verify, struct error *err)
 	if (r == 0)
 		r = repository_load_index(repository, false, &why);
 	if (r == -EBADMSG) {
-		problem(verify, why.text, r, "index file");
+		problem(verify, "the index", r, why.text);
+		verify->counts->has_bad_index = true;
 		r = repository_load_index(repository, true, &why);
 	}
 	if (r < 0) {
@@ -442,6 +487,7 @@ int verify_run(const struct verify_options *options, struct verify_counts *ret_c
 	used_blobs_free(verify.used);
 	blob_set_clear(&verify.bad_packs);
 	blob_set_clear(&verify.lost);
+	blob_set_clear(&verify.seen);
 	failed = transfer_end(&verify.transfer, &counts, r < 0 ? NULL : err);
 	return r < 0 ? r : failed;
 }

@@ -180,7 +180,8 @@ static int list_newest(struct repository *repository, json_t **ret_newest, struc
 }
 
 /* backup.verify: {password, data?, sample?: percent} -> {snapshots, trees, blobs, packs, packs_read, bytes_read, hurt: backups, problem_count,
- * problems, with all data also verified: {dataset_id: when its newest complete backup was taken}} */
+ * problems, damaged_snapshots: files, bad_index, bad_packs: what is wrong,
+ * with all data also verified: {dataset_id: when its newest complete backup was taken}} */
 static int verify_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
 	struct op_problems problems = {.context = context, .list = json_array()};
@@ -196,11 +197,13 @@ static int verify_op(struct op_context *context, const json_t *args, json_t **re
 	if (r == 0)
 		r = verify_run(&options, &counts, err);
 	if (r == 0)
-		*ret_result = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:O, s:O*}", "snapshots", (json_int_t)counts.snapshots, "trees",
+		*ret_result = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:O, s:I, s:b, s:b, s:O*}", "snapshots", (json_int_t)counts.snapshots, "trees",
 		                        (json_int_t)counts.trees, "blobs", (json_int_t)counts.blobs, "packs", (json_int_t)counts.packs, "packs_read",
 		                        (json_int_t)counts.packs_read, "bytes_read", (json_int_t)counts.bytes_read, "hurt",
 		                        (json_int_t)counts.hurt, "problem_count",
-		                        (json_int_t)counts.problems, "problems", problems.list, "verified", verified);
+		                        (json_int_t)counts.problems, "problems", problems.list, "damaged_snapshots",
+		                        (json_int_t)counts.snapshot_files, "bad_index", counts.has_bad_index, "bad_packs", counts.has_bad_packs,
+		                        "verified", verified);
 	json_decref(verified);
 	json_decref(problems.list);
 	repository_close(options.repository);

@@ -114,12 +114,24 @@ void object_names_sort(struct object_names *names)
 		qsort(names->items, names->count, sizeof(*names->items), compare_ids);
 }
 
+static int folder_is_missing(enum object_kind kind, struct error *err)
+{
+	(void)error_set(err, -ENOENT, "the repository's folder %s is missing", object_folder(kind));
+	if (kind == OBJECT_INDEX)
+		error_hint(err, "mount the disk that it is on; if it is lost: corpusfs backup rebuild-index REPOSITORY makes it anew");
+	else if (kind == OBJECT_LOCK)
+		error_hint(err, "mount the disk that it is on; if it is lost: mkdir REPOSITORY/%s", object_folder(kind));
+	else
+		error_hint(err, "mount the disk that it is on, or bring it back from a copy of the repository");
+	return -ENOENT;
+}
+
 int repository_list(struct repository *repository, enum object_kind kind, struct object_names *ret_names, struct error *err)
 {
 	int r = repository->objects->place->list(repository->objects, kind, add_name, ret_names);
 
 	if (r == -ENOENT)
-		return error_set(err, r, "the repository's folder %s is missing", object_folder(kind));
+		return folder_is_missing(kind, err);
 	if (r < 0)
 		return error_set(err, r, "the repository's %ss cannot be listed: %s", object_kind_text(kind), strerror(-r));
 	object_names_sort(ret_names);

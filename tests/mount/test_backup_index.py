@@ -93,19 +93,21 @@ def test_folder_that_is_missing_is_dropped_only_when_told(repository, source):
     restic_check(repository)
 
 
-@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize("missing", ["nothing", "files", "folder"])
 def test_who_misses_what_a_damaged_or_missing_index_names_is_led_to_rebuild_index(repository, source, area, missing):
     repository.backup("d")
     for name in index_files(repository):
         os.chmod(name, 0o600)
-        if missing:
-            os.remove(name)
-        else:
+        if missing == "nothing":
             os.truncate(name, 0)
+        else:
+            os.remove(name)
+    if missing == "folder":
+        os.rmdir(repository.path + "/index")
     cure = f"corpusfs backup rebuild-index {repository.path}"
     commands = [["restore", repository.path, area + "/out"]]
-    if not missing:
+    if missing != "files":
         commands += [["backup", "d", repository.path], ["backup", "prune", repository.path], ["backup", "drill", repository.path, "--memory"]]
     for command in commands:
-        assert cure in repository.run(*command, code=program.DAMAGED).err
+        assert cure in repository.run(*command, code=program.NOT_FOUND if missing == "folder" else program.DAMAGED).err
     assert_comes_back(repository, source, area)

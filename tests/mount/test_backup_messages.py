@@ -227,3 +227,32 @@ def test_damaged_keys_and_a_missing_config_are_called_that(repository, area):
     os.rename(repository.path + "/config", area + "/config")
     text = told(repository, "backup", "list", repository.path, code=program.DAMAGED)
     assert "the config of the repository is missing" in text and "init" not in text
+
+
+def cures_of(repository):
+    """What verify says that mends what it found."""
+    result = repository.run("backup", "verify", repository.path, "--data", code=program.FAILED)
+    return {cure for cure in ("rebuild-index", "backup forget", "new full backup", "--keep-going") if cure in result.err}
+
+
+def test_verify_says_what_mends_what_it_finds(repository):
+    first, second = (repository.backup("d", options=["--share"])["backup"] for _ in range(2))
+    index = glob.glob(repository.path + "/index/*")[0]
+    for path in (index, f"{repository.path}/snapshots/{first}"):
+        os.chmod(path, 0o600)
+    os.truncate(index, 0)
+    assert cures_of(repository) == {"rebuild-index", "--keep-going"}
+    repository.run("backup", "rebuild-index", repository.path)
+    assert repository.verify()["problem_count"] == 0
+    big = max(repository.packs(), key=os.path.getsize)
+    os.chmod(big, 0o600)
+    files.put(big, b"damage")
+    assert cures_of(repository) == {"new full backup", "--keep-going"}
+    repository.backup("d")
+    assert cures_of(repository) == {"new full backup"}, "no backup is hurt any more"
+    files.put(f"{repository.path}/snapshots/{first}", b"")
+    assert cures_of(repository) == {"new full backup", "backup forget"}
+    result = repository.run("backup", "verify", repository.path, code=program.FAILED)
+    assert f"corpusfs: snapshot file {first[:8]}: it is damaged, and its backup lost" in result.err
+    repository.run("backup", "forget", repository.path, first)
+    assert [row["backup"] for row in repository.backups()][0] == second

@@ -181,23 +181,28 @@ static void test_what_is_there_is_not_read_through_its_holes(void **state)
 
 /* --- what verify finds --- */
 
-static void change_version(struct forge *forge, struct node *file)
+/* What stands in the description. */
+static bool change_text(struct forge *forge, struct node *node, const char *from, const char *to)
 {
-	AUTO_BUF json = BUF_INIT;
+	AUTO_BUF json = BUF_INIT, changed = BUF_INIT;
 	char *at;
 
-	assert_int_equal(repository_read_blob(forge->reader, &file->content.items[0], false, &json), 0);
-	at = strstr((char *)json.data, "\"version\":1");
+	if (strcmp(node->name, BACKUP_INFO_FILE) != 0)
+		return true;
+	assert_int_equal(repository_read_blob(forge->reader, &node->content.items[0], false, &json), 0);
+	at = memmem(json.data, json.len, from, strlen(from));
 	assert_non_null(at);
-	at[strlen("\"version\":")] = '2';
-	file->content.items[0] = put_blob(forge, false, &json);
+	buf_add(&changed, json.data, (size_t)(at - (char *)json.data));
+	buf_add(&changed, to, strlen(to));
+	buf_add(&changed, at + strlen(from), json.len - changed.len + strlen(to) - strlen(from));
+	node->content.items[0] = put_blob(forge, false, &changed);
+	node->size = changed.len;
+	return true;
 }
 
 static bool make_newer(struct forge *forge, struct node *node)
 {
-	if (strcmp(node->name, BACKUP_INFO_FILE) == 0)
-		change_version(forge, node);
-	return true;
+	return change_text(forge, node, "\"version\":1", "\"version\":2");
 }
 
 static void test_backup_of_a_newer_version_is_refused(void **state)
@@ -234,6 +239,62 @@ static bool drop_lists(struct forge *forge, struct node *node)
 	return true;
 }
 
+static bool name_twice(struct forge *forge, struct node *node)
+{
+	if (strcmp(node->name, "f10") == 0)
+		tree_add(&forge->tree, node);
+	return true;
+}
+
+/* The last one has the first one's name. */
+static bool name_twice_apart(struct forge *forge, struct node *node)
+{
+	if (strcmp(node->name, "noise") == 0) {
+		free(node->name);
+		node->name = xstrdup("f1");
+	}
+	return true;
+}
+
+static bool drop_version(struct forge *forge, struct node *node)
+{
+	return change_text(forge, node, "\"version\":1,", "");
+}
+
+static bool cut_json(struct forge *forge, struct node *node)
+{
+	return change_text(forge, node, "}\n", "");
+}
+
+static bool drop_description(struct forge *forge, struct node *node)
+{
+	return strcmp(node->name, BACKUP_INFO_FILE) != 0;
+}
+
+static bool say_other_identity(struct forge *forge, struct node *node)
+{
+	char text[100];
+
+	(void)snprintf(text, sizeof(text), "\"identity\":\"%064d\",\"was\":\"", 1);
+	return change_text(forge, node, "\"identity\":\"", text);
+}
+
+static bool say_no_identity(struct forge *forge, struct node *node)
+{
+	return change_text(forge, node, "\"identity\":\"", "\"identity\":\"x");
+}
+
+/* It begins before the one that ends there, or after the end of the file. */
+static bool move_hole(struct forge *forge, struct node *node)
+{
+	return change_text(forge, node, "\"holes\":[[", "\"holes\":[[9");
+}
+
+static bool make_time_odd(struct forge *forge, struct node *node)
+{
+	return change_text(forge, node, "{\"path\":\"holes\"", "{\"path\":\"holes\",\"mtime\":[1,1000000000]");
+}
+
 static bool keep_all(struct forge *forge, struct node *node)
 {
 	return true;
@@ -241,7 +302,10 @@ static bool keep_all(struct forge *forge, struct node *node)
 
 static void test_verify_finds_what_cannot_be_restored(void **state)
 {
-	bool (*const changes[])(struct forge *forge, struct node *node) = {rename_noise, stretch_noise, drop_lists};
+	bool (*const changes[])(struct forge *forge, struct node *node) = {
+		rename_noise, stretch_noise, drop_lists, name_twice, name_twice_apart, make_newer, drop_version, cut_json, drop_description, say_other_identity,
+		say_no_identity, move_hole, make_time_odd,
+	};
 	struct scene *scene = *state;
 	const struct verify_options options = {.repository = scene->repository.repository};
 	struct verify_counts counts;
@@ -249,7 +313,8 @@ static void test_verify_finds_what_cannot_be_restored(void **state)
 	struct error err = {0};
 	char name[BLOB_ID_TEXT];
 
-	assert_int_equal(run_backup(scene, &made), 0);
+	add_files(scene);
+	assert_int_equal(run_backup_of(scene, BACKUP_FULL, "more", &made), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(changes); i++) {
 		assert_int_equal(verify_run(&options, &counts, &err), 0);
 		assert_int_equal(counts.hurt, i);
@@ -258,10 +323,11 @@ static void test_verify_finds_what_cannot_be_restored(void **state)
 	}
 	assert_int_equal(verify_run(&options, &counts, &err), 0);
 	assert_int_equal(counts.hurt, ARRAY_SIZE(changes));
+	forge_backup(scene, made.name, changes[0], name);
 	forge_backup(scene, name, keep_all, name);
 	assert_int_equal(verify_run(&options, &counts, &err), 0);
-	assert_int_equal(counts.hurt, ARRAY_SIZE(changes) + 1); /* it has the same trees */
-	assert_int_equal(counts.problems, 2 * ARRAY_SIZE(changes) + 1);
+	assert_int_equal(counts.hurt, ARRAY_SIZE(changes) + 2); /* they have the trees of another one */
+	assert_int_equal(counts.problems, 2 * ARRAY_SIZE(changes) + 2);
 }
 
 /* --- a description that cannot be read --- */
