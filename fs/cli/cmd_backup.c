@@ -79,6 +79,16 @@ static void warn_of_time(const json_t *row)
 		        json_string_value(json_object_get(row, "backup")));
 }
 
+/* Nobody knows what it was of: it may have been the newest one of the dataset. */
+static void warn_of_damage(const json_t *row, const char *repository)
+{
+	const char *damaged = json_string_value(json_object_get(row, "damaged"));
+
+	if (damaged)
+		fprintf(stderr, "corpusfs: snapshot file %.8s in %s is damaged, and its backup lost; corpusfs backup forget %s %.8s removes it\n", damaged,
+		        repository, repository, damaged);
+}
+
 /* It took longer than people may expect. */
 static void tell_doubt(const json_t *row)
 {
@@ -106,6 +116,7 @@ static int print_backups(struct cli *cli, json_t *backups, const char *repositor
 			fprintf(stderr, "corpusfs: backup %.8s of %s is incomplete: that is not in it\n", json_string_value(json_object_get(row, "backup")),
 			        json_string_value(json_object_get(row, "dataset")));
 	}
+	warn_of_damage(json_array_get(backups, 0), repository);
 	table_print(cli, run_columns, backups);
 	return code;
 }
@@ -248,6 +259,18 @@ static char *interrupted_text(struct cli *cli, const char *store, const struct e
 	                 "there before", cli->argv[1]);
 }
 
+static void tell_clamped(const json_t *result, const char *target)
+{
+	const long long count = number(result, "clamped");
+	AUTO_FREE char *names = count > 0 ? escape_text(json_string_value(json_object_get(result, "clamped_first")), ESCAPE_CONTROL) : NULL;
+
+	if (count == 1)
+		fprintf(stderr, "corpusfs: note: the times of %s are too early or too late for the filesystem of %s, and are others there\n", names, target);
+	else if (count > 1)
+		fprintf(stderr, "corpusfs: note: the times of %lld files or directories are too early or too late for the filesystem of %s, and are others there; "
+		        "the first: %s\n", count, target, names);
+}
+
 static int report(struct cli *cli, json_t *result, const char *repository, const char *target, const char *store)
 {
 	const bool failed = json_is_object(json_object_get(result, "failure"));
@@ -258,6 +281,7 @@ static int report(struct cli *cli, json_t *result, const char *repository, const
 	code = print_problems(result, repository);
 	incomplete = tell_incomplete(result);
 	acl_note(result);
+	tell_clamped(result, target);
 	if (failed && store)
 		tell_guard(result, target, store);
 	else if (!failed && !cli_option(cli, "json"))

@@ -28,7 +28,7 @@ struct backup {
 	struct unfinished unfinished;
 	struct backup_base base;
 	struct repository_writer *writer;
-	struct entry_list exact, large;
+	struct entry_list exact, large, left_out;
 	struct node top;
 	bool is_there; /* it is a backup */
 	struct backup_identity identity;
@@ -193,6 +193,8 @@ static void write_info(struct backup *backup, struct buf *json)
 	entry_list_write(&backup->exact, json);
 	buf_addf(json, ",\"large\":");
 	entry_list_write(&backup->large, json);
+	buf_addf(json, ",\"left_out\":");
+	entry_list_write(&backup->left_out, json);
 	buf_addf(json, "}\n");
 	array_clear(&packs);
 }
@@ -207,6 +209,8 @@ static int add_info_dir(struct backup *backup, struct blob_maker *maker, struct 
 	int r = 0;
 
 	write_info(backup, &json);
+	if (json.len > BACKUP_INFO_MAX)
+		r = error_set(&maker->err, -EFBIG, "the description of the backup has more than 1 GiB: too much is to be said of single files");
 	file.size = json.len;
 	file.mtime = file.atime = file.ctime = backup->snapshot.taken;
 	for (size_t at = 0; at < json.len && r == 0; at += INFO_PIECE) {
@@ -369,13 +373,15 @@ static void keep_what_was_put(struct backup *backup)
 static int run(struct backup *backup, struct error *err)
 {
 	struct backup_tree tree = {.transfer = &backup->transfer, .store = backup->store, .repository = backup->options->repository,
-	                           .base = &backup->base, .exact = &backup->exact, .large = &backup->large, .place = backup->options->place, .top = &backup->top};
+	                           .base = &backup->base, .exact = &backup->exact, .large = &backup->large,
+	                           .left_out = &backup->left_out, .place = backup->options->place, .top = &backup->top};
 	int r = prepare(backup, err);
 
 	if (r < 0)
 		return r;
 	if (backup->base.exists)
 		(void)snprintf(backup->result->base, sizeof(backup->result->base), "%s", backup->base.snapshot.name);
+	(void)snprintf(backup->result->damaged, sizeof(backup->result->damaged), "%s", backup->base.damaged);
 	(void)snprintf(backup->result->misdated, sizeof(backup->result->misdated), "%s", backup->base.misdated);
 	backup->result->compared = backup->base.has_changes;
 	backup->result->doubt = backup->base.doubt;
@@ -398,8 +404,10 @@ static int run(struct backup *backup, struct error *err)
 		backup->result->compared = false;
 		entry_list_clear(&backup->exact);
 		entry_list_clear(&backup->large);
+		entry_list_clear(&backup->left_out);
 		entry_list_init(&backup->exact);
 		entry_list_init(&backup->large);
+		entry_list_init(&backup->left_out);
 		node_clear(&backup->top);
 		backup_tree_run(&tree);
 	}
@@ -428,6 +436,7 @@ int backup_run(struct store *store, const struct backup_options *options, struct
 	transfer_begin(&backup.transfer, &options->transfer);
 	entry_list_init(&backup.exact);
 	entry_list_init(&backup.large);
+	entry_list_init(&backup.left_out);
 	pthread_mutex_init(&backup.settling, NULL);
 	backup_identity_init(&backup.identity);
 	r = run(&backup, err);
@@ -439,6 +448,7 @@ int backup_run(struct store *store, const struct backup_options *options, struct
 	repository_lock_release(backup.lock);
 	entry_list_clear(&backup.exact);
 	entry_list_clear(&backup.large);
+	entry_list_clear(&backup.left_out);
 	node_clear(&backup.top);
 	if (backup.view)
 		store_view_put(store, backup.view);

@@ -43,6 +43,7 @@ struct backup_result {
 	char base[BLOB_ID_TEXT]; /* "": none */
 	char identity[2 * 32 + 1]; /* "": the snapshot is damaged */
 	char full_snapshot[NAME_LEN_MAX + 1]; /* what the full backup of its chain was made of, which may be itself; "": not known */
+	char damaged[BLOB_ID_TEXT];  /* a snapshot file of the repository that is damaged; "": none */
 	char misdated[BLOB_ID_TEXT]; /* by the times the newer one, though of an earlier snapshot: a clock was wrong; "": none */
 	bool compared; /* what did not change was told by the store's own snapshot of the base */
 	const char *doubt; /* why nothing was taken over from the base without a look; NULL: it was, or there is no base or no snapshot of it any more */

@@ -10,16 +10,38 @@
 
 /* --- which one --- */
 
-static const struct snapshot_file *newest(const struct snapshot_files *snapshots, const char *dataset_tag, const char *type_tag)
+/* Complete ones only, or all. */
+static const struct snapshot_file *newest(const struct snapshot_files *snapshots, const char *dataset_tag, const char *type_tag, bool all)
 {
 	for (size_t i = snapshots->count; i-- > 0;) {
 		const struct snapshot_file *snapshot = &snapshots->items[i];
 
 		if (snapshot_file_has_tag(snapshot, dataset_tag) && (!type_tag || snapshot_file_has_tag(snapshot, type_tag)) &&
-		    !snapshot_file_has_tag(snapshot, "incomplete"))
+		    (all || backup_is_complete(snapshot)))
 			return snapshot;
 	}
 	return NULL;
+}
+
+static const struct snapshot_file *choose_base(const struct snapshot_files *snapshots, const struct backup_aim *aim)
+{
+	const struct snapshot_file *found;
+
+	if (aim->type == BACKUP_INCREMENTAL)
+		return newest(snapshots, aim->dataset_tag, NULL, true);
+	found = newest(snapshots, aim->dataset_tag, "type=full", false);
+	return found ? found : newest(snapshots, aim->dataset_tag, "type=full", true);
+}
+
+static int no_base(const struct backup_base *base, const struct backup_aim *aim, struct error *err)
+{
+	(void)error_set(err, -ENOENT, "there is no %s backup of the dataset in the repository", aim->type == BACKUP_DIFFERENTIAL ? "full" : "earlier");
+	if (*base->damaged)
+		error_hint(err, "it may be that of snapshot file %.8s, which is damaged: corpusfs backup forget REPOSITORY %.8s removes it; "
+		                "make one with --type full", base->damaged, base->damaged);
+	else
+		error_hint(err, "make one first, with --type full");
+	return -ENOENT;
 }
 
 /* Only blobs of these packs. */
@@ -94,6 +116,9 @@ static int take_base(struct backup_base *base, struct repository *repository, co
 						  : backup_info_doubt(info, repository, &base->lost);
 	entry_paths_read(&base->exact, json_object_get(info, "exact"));
 	entry_paths_read(&base->large, json_object_get(info, "large"));
+	entry_paths_read(&base->left_out, json_object_get(info, "left_out"));
+	if (!base->doubt && !backup_is_complete(&base->snapshot) && base->left_out.entries.count == 0)
+		base->doubt = "an earlier version made it, which did not note what it left out";
 	base->exists = true;
 	backup_info_packs(info, ret_packs);
 	json_decref(info);
@@ -146,7 +171,7 @@ static int check_taken(const struct backup_aim *aim, const struct snapshot_file 
 
 static int check_clock(const struct snapshot_files *snapshots, const struct backup_aim *aim, const struct snapshot_file *misdated, struct error *err)
 {
-	const struct snapshot_file *last = newest(snapshots, aim->dataset_tag, NULL);
+	const struct snapshot_file *last = newest(snapshots, aim->dataset_tag, NULL, false);
 	const struct timespec now = clock_now();
 	char then_text[32], now_text[32];
 
@@ -172,17 +197,17 @@ int backup_base_find(struct backup_base *base, struct repository *repository, co
 	*base = (struct backup_base){0};
 	if (only_warns)
 		r = 0;
+	if (snapshots.damaged.count > 0)
+		blob_id_text(&snapshots.damaged.items[0], base->damaged);
 	misdated = find_misdated(&snapshots, aim);
 	if (misdated)
 		(void)snprintf(base->misdated, sizeof(base->misdated), "%s", misdated->name);
 	if (r == 0 && aim->is_new)
 		r = check_clock(&snapshots, aim, misdated, err);
 	if (r == 0 && type != BACKUP_FULL)
-		found = newest(&snapshots, aim->dataset_tag, type == BACKUP_DIFFERENTIAL ? "type=full" : NULL);
-	if (r == 0 && type != BACKUP_FULL && !found && !(type == BACKUP_INCREMENTAL && aim->share)) {
-		r = error_set(err, -ENOENT, "there is no %s backup of the dataset in the repository", type == BACKUP_DIFFERENTIAL ? "full" : "earlier");
-		error_hint(err, "make one first, with --type full");
-	}
+		found = choose_base(&snapshots, aim);
+	if (r == 0 && type != BACKUP_FULL && !found && !(type == BACKUP_INCREMENTAL && aim->share))
+		r = no_base(base, aim, err);
 	if (r == 0)
 		r = repository_load_changed_index(repository, err);
 	if (r == 0 && (found || backup_relies_on_all(type, aim->share)))
@@ -243,6 +268,14 @@ int backup_base_compare(struct backup_base *base, struct store *store, struct vi
 	return r;
 }
 
+bool backup_base_lacks(const struct backup_base *base, const char *path)
+{
+	size_t first;
+
+	return base->left_out.entries.count > 0 &&
+	       (entry_paths_find(&base->left_out, path) || entry_paths_below(&base->left_out, path, &first) > 0);
+}
+
 int backup_base_is_touched(struct backup_base *base, uint64_t ino, bool is_dir)
 {
 	int r;
@@ -279,6 +312,7 @@ void backup_base_clear(struct backup_base *base, struct store *store)
 		blob_index_free(base->known);
 	entry_paths_clear(&base->exact);
 	entry_paths_clear(&base->large);
+	entry_paths_clear(&base->left_out);
 	array_clear(&base->put);
 	array_clear(&base->passed_over);
 	array_clear(&base->lost);

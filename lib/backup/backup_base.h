@@ -2,9 +2,11 @@
  * What a backup is based on: an earlier backup of the same dataset, whose packs it may rely on, and whose unchanged directories it takes over.
  *
  *   full            nothing (with `share`: all blobs of the repository may be relied on)
- *   differential    the last full one: only its packs may be relied on
+ *   differential    the last full one, a complete one if there is one: only its packs may be relied on
  *   incremental     the last one of any type, or (with `share`) nothing if there is none: all blobs of the repository may be relied on, but for what
  *                   the store's unfinished backups have put, which is theirs alone
+ *
+ * Of an incomplete one nothing is taken over of what was left out, nor the directories above: that is looked for again.
  *
  * A full or differential one also relies on what one of its type put that was cut off (unfinished.h).
  *
@@ -27,7 +29,8 @@ struct backup_base {
 	char full[BLOB_ID_TEXT]; /* the full backup at the chain's beginning; "" for a full one */
 	char *full_snapshot;     /* of the store, that it was made of; NULL: not known. Owned. */
 	const char *doubt; /* why nothing of it may be taken over without a look; NULL: it may */
-	struct entry_paths exact, large;
+	struct entry_paths exact, large, left_out;
+	char damaged[BLOB_ID_TEXT];  /* a snapshot file that is damaged, which may be of a newer backup of the dataset; "": none */
 	char misdated[BLOB_ID_TEXT]; /* a backup of an earlier snapshot with a later time, made on this host: its clock was wrong; "": none */
 	struct object_names put;  /* packs of the one that was cut off, which this one goes on with */
 	struct blob_index *known; /* what may be relied on; owned unless it is the repository's */
@@ -63,6 +66,8 @@ static inline bool backup_relies_on_all(enum backup_type type, bool share)
 {
 	return type == BACKUP_INCREMENTAL || (type == BACKUP_FULL && share);
 }
+/* Whether something is not in the base, there or below, that could not be read then. */
+bool backup_base_lacks(const struct backup_base *base, const char *path);
 /* Finds out what changed since, if that can be known. */
 WARN_UNUSED int backup_base_compare(struct backup_base *base, struct store *store, struct view *view);
 void backup_base_clear(struct backup_base *base, struct store *store);

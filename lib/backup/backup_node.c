@@ -1,9 +1,6 @@
 #include "lib/backup/backup_node.h"
 
-#include <errno.h>
 #include <sys/stat.h>
-
-#include "lib/base/utf8.h"
 
 void backup_node_fill(struct node *node, const struct attr *attr)
 {
@@ -20,16 +17,7 @@ void backup_node_fill(struct node *node, const struct attr *attr)
 	node->ctime = attr->ctime;
 }
 
-/* JSON holds UTF-8 only. */
-static bool has_plain_name(struct transfer *transfer, const char *path, const char *name)
-{
-	if (utf8_is_valid(name))
-		return true;
-	transfer_problem(transfer, "", path, -EILSEQ, "backed up without an extended attribute whose name is not UTF-8");
-	return false;
-}
-
-int backup_node_load_xattrs(struct view *view, struct transfer *transfer, const char *path, uint64_t ino, struct node *node)
+int backup_node_load_xattrs(struct view *view, uint64_t ino, struct node *node)
 {
 	AUTO_BUF list = BUF_INIT;
 	int r = view_xattr_list(view, ino, &list);
@@ -38,8 +26,6 @@ int backup_node_load_xattrs(struct view *view, struct transfer *transfer, const 
 		const char *name = (const char *)list.data + at;
 		AUTO_BUF value = BUF_INIT;
 
-		if (!has_plain_name(transfer, path, name))
-			continue;
 		r = view_xattr_get(view, ino, name, &value);
 		if (r < 0)
 			break;

@@ -5,12 +5,10 @@
 #define CORPUSFS_BACKUP_BACKUP_NODE_H
 
 #include "lib/repository/node.h"
-#include "lib/transfer/transfer.h"
 #include "lib/tree/files/files.h"
 
 void backup_node_fill(struct node *node, const struct attr *attr);
-/* An attribute whose name is not UTF-8 is a problem of the transfer, and is left out. */
-WARN_UNUSED int backup_node_load_xattrs(struct view *view, struct transfer *transfer, const char *path, uint64_t ino, struct node *node);
+WARN_UNUSED int backup_node_load_xattrs(struct view *view, uint64_t ino, struct node *node);
 /* Of a symbolic link. */
 WARN_UNUSED int backup_node_load_target(struct view *view, uint64_t ino, struct node *node);
 

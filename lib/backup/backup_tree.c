@@ -117,10 +117,16 @@ static void add_exact(struct run *run, const char *path, const struct node *node
 	exact_entry_add(run->tree->exact, path, node, holes);
 }
 
+static void leave_out(struct run *run, const char *path, int code)
+{
+	transfer_problem(run->tree->transfer, "", path, code, code == -EFBIG ? "it has more than 16 TiB in holes" : NULL);
+	entry_list_add_path(run->tree->left_out, path);
+}
+
 static int begin_job(struct run *run, struct job *job)
 {
 	const struct backup_tree *tree = run->tree;
-	int r = transfer_stopped(tree->transfer) ? -ECANCELED : backup_node_load_xattrs(tree->view, tree->transfer, job->path, job->ino, job->node);
+	int r = transfer_stopped(tree->transfer) ? -ECANCELED : backup_node_load_xattrs(tree->view, job->ino, job->node);
 
 	return r == 0 && S_ISLNK(job->node->mode) ? backup_node_load_target(tree->view, job->ino, job->node) : r;
 }
@@ -133,7 +139,7 @@ static void end_job(struct run *run, struct blob_maker *maker, struct job *job)
 	if (r < 0 && maker->err.code < 0) {
 		write_failed(run, maker);
 	} else if (r < 0 && r != -ECANCELED) {
-		transfer_problem(transfer, "", job->path, r, r == -EFBIG ? "it has more than 16 TiB in holes" : NULL);
+		leave_out(run, job->path, r);
 		job->node->mode = LEFT_OUT;
 	} else if (r == 0) {
 		add_exact(run, job->path, job->node, &job->holes);
@@ -287,11 +293,6 @@ static void take_over(struct walk_state *walk, const struct node_text *from, con
 	entry_paths_copy(&tree->base->large, path, from->has_subtree, tree->large);
 }
 
-static void problem(struct walk_state *walk, const char *path, int code)
-{
-	transfer_problem(walk->run->tree->transfer, "", path, code, NULL);
-}
-
 /* 1: the step was taken over from the base. */
 static int try_base(struct walk_state *walk, const struct view_walk_step *step, const struct node_text *base)
 {
@@ -301,7 +302,7 @@ static int try_base(struct walk_state *walk, const struct view_walk_step *step, 
 	r = backup_base_is_touched(walk->run->tree->base, step->ino, step->kind == VIEW_WALK_ENTER);
 	if (r != 0)
 		return r < 0 ? r : 0;
-	if (!base || (step->kind == VIEW_WALK_ENTER && !base->has_subtree))
+	if (!base || (step->kind == VIEW_WALK_ENTER && !base->has_subtree) || backup_base_lacks(walk->run->tree->base, step->path))
 		return 0;
 	take_over(walk, base, step->path);
 	return 1;
@@ -324,9 +325,9 @@ static void meet_directory(struct walk_state *walk, struct view_walk *view_walk,
 	if (r == 0)
 		backup_node_fill(node, &step->attr);
 	if (r == 0)
-		r = backup_node_load_xattrs(walk->run->tree->view, walk->run->tree->transfer, step->path, step->ino, node);
+		r = backup_node_load_xattrs(walk->run->tree->view, step->ino, node);
 	if (r < 0) {
-		problem(walk, step->path, r);
+		leave_out(walk->run, step->path, r);
 		node->mode = LEFT_OUT;
 		view_walk_skip(view_walk);
 		return;
@@ -350,7 +351,7 @@ static void meet_file(struct walk_state *walk, struct view_walk *view_walk, stru
 	if (r == 0)
 		r = view_walk_attr(view_walk, step);
 	if (r < 0) {
-		problem(walk, step->path, r);
+		leave_out(walk->run, step->path, r);
 		return;
 	}
 	job = xcalloc(1, sizeof(*job));
@@ -383,7 +384,7 @@ static void walk_view(struct walk_state *walk)
 		case VIEW_WALK_FILE: meet_file(walk, view_walk, &step); break;
 		case VIEW_WALK_ENTER: meet_directory(walk, view_walk, &step); break;
 		case VIEW_WALK_LEAVE: leave_dir(walk); break;
-		case VIEW_WALK_FAILED: problem(walk, step.path, step.code);
+		case VIEW_WALK_FAILED: leave_out(walk->run, step.path, step.code);
 		}
 	}
 	view_walk_free(view_walk);
@@ -400,7 +401,7 @@ static int begin_top(struct walk_state *walk)
 	if (r < 0)
 		return r;
 	backup_node_fill(tree->top, &attr);
-	r = backup_node_load_xattrs(tree->view, tree->transfer, "", ROOT_INO, tree->top);
+	r = backup_node_load_xattrs(tree->view, ROOT_INO, tree->top);
 	add_exact(walk->run, "", tree->top, NULL);
 	return r;
 }

@@ -20,12 +20,16 @@ struct backup_tree {
 	struct repository_writer *writer;
 	struct backup_base *base;
 	struct entry_list *exact, *large;
+	struct entry_list *left_out; /* paths of problems */
 	const char *place; /* what messages call the repository */
 	bool notes_contents; /* of files that are read, for the identity */
 	struct node *top;  /* out: the node of the dataset's root, without a name; the caller's to clear */
 };
 
-/* What could not be read is a problem (transfer.h), and is left out. What could not be written is the transfer's failure. */
+/*
+ * What could not be read is a problem (transfer.h), and is left out: the next backup looks for it, whatever it takes over. What could not be written is
+ * the transfer's failure.
+ */
 void backup_tree_run(struct backup_tree *tree);
 
 #endif

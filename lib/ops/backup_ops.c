@@ -20,9 +20,10 @@
 
 static json_t *result_to_json(const struct backup_options *options, const struct backup_result *result, json_t *problems)
 {
-	return json_pack("{s:s, s:o, s:o, s:s, s:s*, s:s*, s:s*, s:b, s:s*, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:O}", "backup", result->name, "dataset",
+	return json_pack("{s:s, s:o, s:o, s:s, s:s*, s:s*, s:s*, s:s*, s:b, s:s*, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:O}", "backup", result->name, "dataset",
 	                 json_from_bytes(options->dataset), "snapshot", json_from_bytes(options->snapshot), "type",
-	                 backup_type_text(result->type), "base", result->base[0] ? result->base : NULL, "misdated",
+	                 backup_type_text(result->type), "base", result->base[0] ? result->base : NULL, "damaged",
+	                 result->damaged[0] ? result->damaged : NULL, "misdated",
 	                 result->misdated[0] ? result->misdated : NULL, "identity", result->identity[0] ? result->identity : NULL, "compared", result->compared,
 	                 "doubt", result->doubt, "files", (json_int_t)result->transfer.files, "directories", (json_int_t)result->transfer.directories,
 	                 "unchanged", (json_int_t)result->transfer.skipped, "bytes", (json_int_t)result->transfer.bytes, "added",
@@ -147,8 +148,9 @@ static int run_all(struct op_context *context, struct sources *sources, struct b
 /*
  * backup.run: {sources: ["DATASET[@NAME]", ...], type, share?, count?: find the total out, for progress, password, place: the repository's name for
  * messages, repository?: its name as schedules have it: then what is made counts for them} and a descriptor
- * -> rows, one as soon as its dataset is done: {backup, dataset, snapshot, type, base?, misdated?: a backup of an earlier snapshot with a later time,
- * identity?, compared, doubt?: why all was looked at although there is a base, files, directories, unchanged, bytes, added, stored, problem_count, problems}
+ * -> rows, one as soon as its dataset is done: {backup, dataset, snapshot, type, base?, damaged?: a snapshot file of the repository, misdated?: a backup of
+ * an earlier snapshot with a later time, identity?, compared, doubt?: why all was looked at although there is a base, files, directories, unchanged, bytes,
+ * added, stored, problem_count, problems}
  */
 static int run_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {

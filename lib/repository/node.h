@@ -2,7 +2,7 @@
  * A tree: one directory as a blob of JSON, {"nodes":[...]}, its nodes in the order of their names' bytes. Written and read node by node, so
  * that a directory of a million names needs room for its text only.
  *
- * What a node cannot say exactly: holes; times before year 1 and after 9999; names of extended attributes that are not UTF-8. Targets of
+ * What a node cannot say exactly: holes; times before year 1 and after 9999. Extended attributes whose names are not UTF-8 are left out of it. Targets of
  * symbolic links that are not UTF-8 stand in "linktarget_raw", which restic knows since 0.16.
  */
 #ifndef CORPUSFS_REPOSITORY_NODE_H

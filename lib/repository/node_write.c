@@ -45,18 +45,23 @@ static void add_time(struct buf *out, const char *key, struct timespec time)
 
 static void add_xattrs(struct buf *out, const struct node *node)
 {
-	if (node->xattrs.count == 0)
-		return;
-	add_key(out, "extended_attributes");
+	bool has_some = false;
+
 	for (size_t i = 0; i < node->xattrs.count; i++) {
 		const struct node_xattr *xattr = &node->xattrs.items[i];
 
-		buf_addf(out, "%s{", i == 0 ? "[" : ",");
+		if (!utf8_is_valid(xattr->name))
+			continue;
+		if (!has_some)
+			add_key(out, "extended_attributes");
+		buf_addf(out, "%s{", has_some ? "," : "[");
 		add_text(out, "name", xattr->name);
 		add_base64(out, "value", xattr->value, xattr->len);
 		buf_add_u8(out, '}');
+		has_some = true;
 	}
-	buf_add_u8(out, ']');
+	if (has_some)
+		buf_add_u8(out, ']');
 }
 
 static void add_content(struct buf *out, const struct node *node)

@@ -441,8 +441,23 @@ def test_a_damaged_snapshot_file_hides_no_other_backup_and_can_be_forgotten(repo
     for command in (["prune"], ["forget", "--keep-last", "1"], ["drill", "--memory"]):
         failed = repository.run("backup", command[0], repository.path, *command[1:], code=program.DAMAGED).err
         assert f"backup forget {repository.path} {last[:8]}" in failed
+    for kind in ("incremental", "full"):
+        said = repository.run("backup", "d", repository.path, "--type", kind).err
+        assert f"snapshot file {last[:8]} in {repository.path} is damaged" in said and f"backup forget {repository.path} {last[:8]}" in said, said
+    for row in repository.json("backup", "list", repository.path, code=program.DAMAGED):
+        if row["backup"] not in (first, last):
+            repository.run("backup", "forget", repository.path, row["backup"])
     assert [row["backup"] for row in repository.json("backup", "forget", repository.path, last[:8])] == [last]
     assert [row["backup"] for row in repository.backups()] == [first]
     assert repository.json("restore", repository.path, area + "/out")["backup"] == first
     repository.run("backup", "prune", repository.path)
     restic_check(repository)
+
+
+def test_a_missing_base_may_be_that_of_a_damaged_snapshot_file(repository):
+    only = repository.backup("d")["backup"]
+    os.chmod(f"{repository.path}/snapshots/{only}", 0o600)
+    files.put(f"{repository.path}/snapshots/{only}", b"")
+    for kind in ("incremental", "differential"):
+        failed = repository.run("backup", "d", repository.path, "--type", kind, code=program.NOT_FOUND).err
+        assert f"snapshot file {only[:8]}, which is damaged" in failed and "--type full" in failed, failed

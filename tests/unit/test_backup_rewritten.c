@@ -126,9 +126,45 @@ static void test_what_was_rewritten_comes_back_as_it_is_now(void **state)
 	assert_true(!result.compared && !result.identity[0]);
 }
 
+/* --- an incomplete one that does not say what it lacks, as earlier versions did --- */
+
+static void make_incomplete(struct scene *scene, const char *name)
+{
+	static const char FROM[] = "\"tags\":[", TO[] = "\"tags\":[\"incomplete\",";
+	struct repository *repository = scene->repository.repository;
+	AUTO_BUF json = BUF_INIT, changed = BUF_INIT;
+	char other[BLOB_ID_TEXT];
+	struct error err = {0};
+	char *at;
+
+	assert_int_equal(repository_get_file(repository, OBJECT_SNAPSHOT, name, &json, &err), 0);
+	at = memmem(json.data, json.len, FROM, strlen(FROM));
+	assert_non_null(at);
+	buf_add(&changed, json.data, (size_t)(at - (char *)json.data));
+	buf_add(&changed, TO, strlen(TO));
+	buf_add(&changed, at + strlen(FROM), (size_t)((char *)json.data + json.len - at) - strlen(FROM));
+	assert_int_equal(repository_put_file(repository, OBJECT_SNAPSHOT, &changed, other, &err), 0);
+	assert_int_equal(repository->objects->place->remove(repository->objects, OBJECT_SNAPSHOT, name), 0);
+}
+
+static void test_nothing_is_taken_over_from_who_does_not_say_what_it_lacks(void **state)
+{
+	struct backup_result first, second;
+
+	make_dirs(((struct scene *)*state)->place.store, "d");
+	take_with(*state, "one", 1);
+	assert_int_equal(run_backup_of(*state, BACKUP_FULL, "one", &first), 0);
+	make_incomplete(*state, first.name);
+	take_with(*state, "two", 2);
+	assert_int_equal(run_backup_of(*state, BACKUP_INCREMENTAL, "two", &second), 0);
+	assert_true(second.doubt && !second.compared && second.base[0]);
+	assert_whole(*state, second.name);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_nothing_is_taken_over_from_who_does_not_say_what_it_lacks, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_what_was_rewritten_comes_back_as_it_is_now, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_incremental_backup_takes_nothing_over_from_what_was_rewritten, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_differential_backup_takes_nothing_over_from_what_was_rewritten, setup, teardown),
