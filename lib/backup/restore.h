@@ -36,6 +36,9 @@ struct restore_result {
 	bool compared, same;
 	char guard[256]; /* the snapshot that was taken first, or "" */
 	uint64_t local, fetched; /* bytes that came from the store, and from the repository */
+	/* In a directory: files whose times its filesystem cannot have, and the first of them, "a, b"; the caller's to free. */
+	uint64_t clamped;
+	char *clamped_first;
 	struct transfer_counts transfer;
 };
 

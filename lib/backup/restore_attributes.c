@@ -76,9 +76,41 @@ static void remove_others(struct restore_target *target, int fd, const char *pat
 	}
 }
 
-int restore_attributes_set(struct restore_target *target, int fd, const char *path, const struct node *node)
+/* --- times --- */
+
+/* Any filesystem has those between. */
+static bool is_usual(struct timespec time)
+{
+	return time.tv_sec >= 0 && time.tv_sec <= INT32_MAX;
+}
+
+void restore_attributes_times(struct restore_target *target, const struct stat *st, const char *path, const struct node *node)
+{
+	struct restore_clamped *clamped = target->clamped;
+
+	if (st->st_mtim.tv_sec == node->mtime.tv_sec && st->st_atim.tv_sec == node->atime.tv_sec)
+		return;
+	pthread_mutex_lock(&clamped->lock);
+	if (clamped->count < RESTORE_CLAMPED_NAMES)
+		clamped->names[clamped->count] = xstrdup(*path ? path : ".");
+	clamped->count++;
+	pthread_mutex_unlock(&clamped->lock);
+}
+
+static int set_times(struct restore_target *target, int fd, const char *path, const struct node *node)
 {
 	const struct timespec times[2] = {node->atime, node->mtime};
+	struct stat st;
+
+	if (futimens(fd, times) < 0)
+		return -errno;
+	if ((!is_usual(node->mtime) || !is_usual(node->atime)) && fstat(fd, &st) == 0)
+		restore_attributes_times(target, &st, path, node);
+	return 0;
+}
+
+int restore_attributes_set(struct restore_target *target, int fd, const char *path, const struct node *node)
+{
 	int r;
 
 	remove_others(target, fd, path, node);
@@ -91,7 +123,7 @@ int restore_attributes_set(struct restore_target *target, int fd, const char *pa
 			transfer_problem(target->transfer, "", path, -errno, text);
 		}
 	}
-	return r == 0 && futimens(fd, times) < 0 ? -errno : r;
+	return r == 0 ? set_times(target, fd, path, node) : r;
 }
 
 /* --- what is there --- */

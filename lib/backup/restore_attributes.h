@@ -5,10 +5,15 @@
 #ifndef CORPUSFS_BACKUP_RESTORE_ATTRIBUTES_H
 #define CORPUSFS_BACKUP_RESTORE_ATTRIBUTES_H
 
+#include <sys/stat.h>
+
 #include "lib/backup/restore_file.h"
 
 /* All of them. An extended attribute that the backup has not goes, but for those that the machine gives its files, as labels of security modules. */
 WARN_UNUSED int restore_attributes_set(struct restore_target *target, int fd, const char *path, const struct node *node);
+
+/* After the times of a file were set: whether the filesystem has them. */
+void restore_attributes_times(struct restore_target *target, const struct stat *st, const char *path, const struct node *node);
 
 bool restore_attributes_has_xattr(const struct node *node, const char *name);
 

@@ -55,6 +55,7 @@ struct directory_restore {
 	atomic_uint_fast64_t local, fetched;
 	struct restore_dirs dirs;
 	struct tree_parts *parts; /* NULL: the identity is not computed */
+	struct restore_clamped clamped;
 	atomic_bool cuts_modes; /* something was kept without its set-id bits, as a user's files are */
 	/* Of the walk: */
 	struct restore_target target;
@@ -70,7 +71,7 @@ static void hash_before(void *arg)
 static void init_target(struct directory_restore *restore, struct restore_target *target)
 {
 	*target = (struct restore_target){.transfer = &restore->transfer, .top = restore->restore.options->target_fd, .is_root = geteuid() == 0,
-	                                  .number = atomic_fetch_add(&restore->makers, 1)};
+	                                  .number = atomic_fetch_add(&restore->makers, 1), .clamped = &restore->clamped};
 	restore_reader_init(&target->reader, restore->restore.options->repository, restore->restore.store, restore->restore.pool);
 	if (!restore->parts)
 		return;
@@ -337,6 +338,19 @@ static int lock_target(const struct restore_options *options, struct error *err)
 	return -EBUSY;
 }
 
+static void end_clamped(struct restore_clamped *clamped, struct restore_result *result)
+{
+	AUTO_BUF names = BUF_INIT;
+
+	for (size_t i = 0; i < MIN(clamped->count, RESTORE_CLAMPED_NAMES); i++) {
+		buf_addf(&names, "%s%s", i == 0 ? "" : ", ", clamped->names[i]);
+		free(clamped->names[i]);
+	}
+	result->clamped = clamped->count;
+	result->clamped_first = clamped->count > 0 ? xstrdup((char *)names.data) : NULL;
+	pthread_mutex_destroy(&clamped->lock);
+}
+
 int restore_to_directory(struct store *store, const struct restore_options *options, struct restore_result *ret_result, struct error *err)
 {
 	struct directory_restore restore = {.restore = {.options = options, .store = store, .result = ret_result, .only_walks = true}};
@@ -347,6 +361,7 @@ int restore_to_directory(struct store *store, const struct restore_options *opti
 		return r;
 	seal_random(&restore.token, sizeof(restore.token));
 	restore.restore.total_bytes = &restore.transfer.total;
+	pthread_mutex_init(&restore.clamped.lock, NULL);
 	transfer_begin(&restore.transfer, &options->transfer);
 	r = restore_begin(&restore.restore, err);
 	if (r == 0) {
@@ -355,6 +370,7 @@ int restore_to_directory(struct store *store, const struct restore_options *opti
 	}
 	tree_parts_free(restore.parts);
 	restore_end(&restore.restore);
+	end_clamped(&restore.clamped, ret_result);
 	ret_result->local += atomic_load(&restore.local);
 	ret_result->fetched += atomic_load(&restore.fetched);
 	failed = transfer_end(&restore.transfer, &ret_result->transfer, r < 0 ? NULL : err);

@@ -319,6 +319,7 @@ static int make_special(struct restore_target *target, const char *temporary, co
 	const struct node *node = file->node;
 	const struct timespec times[2] = {node->atime, node->mtime};
 	AUTO_FREE char *fd_path = xasprintf("/proc/self/fd/%d/%s", file->dir, temporary);
+	struct stat st;
 	int r = S_ISLNK(node->mode) ? symlinkat(node->target ? node->target : "", file->dir, temporary)
 	                            : mknodat(file->dir, temporary, node->mode & (S_IFMT | 0700), node->rdev);
 
@@ -338,7 +339,10 @@ static int make_special(struct restore_target *target, const char *temporary, co
 	if (!S_ISLNK(node->mode) && fchmodat(file->dir, temporary, node->mode & 07777, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
 	set_xattrs(target, fd_path, file->path, node);
-	return utimensat(file->dir, temporary, times, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+	if (utimensat(file->dir, temporary, times, AT_SYMLINK_NOFOLLOW) < 0 || fstat(*ret_made, &st) < 0)
+		return -errno;
+	restore_attributes_times(target, &st, file->path, node);
+	return 0;
 }
 
 /* Part by part where the path is longer than a system call takes. */

@@ -18,6 +18,14 @@
 #define RESTORE_TEMPORARY ".corpusfs-restore-"
 #define RESTORE_MAKERS_MAX 17
 
+/* Files whose times the filesystem has not, since they are too early or too late for it. Any thread. */
+#define RESTORE_CLAMPED_NAMES 3
+struct restore_clamped {
+	pthread_mutex_t lock; /* guards what follows */
+	uint64_t count;
+	char *names[RESTORE_CLAMPED_NAMES]; /* of the first ones; owned */
+};
+
 struct restore_target {
 	struct transfer *transfer;
 	int top; /* the target; hard links are found from there */
@@ -27,6 +35,7 @@ struct restore_target {
 	struct restore_reader reader;
 	struct direct_file *direct; /* for big files, used again; NULL before the first one. direct_file_free */
 	struct error damage; /* out: why the content cannot be had. -EBADMSG: a part of it is damaged or missing; others are of the place, for all files */
+	struct restore_clamped *clamped; /* out, of all so far */
 	bool cuts_modes; /* out, of all so far: something was kept without its set-id bits */
 	struct digest *digest; /* of contents, if they are wanted; else NULL */
 	struct digest_streams *streams; /* the same, of short files, side by side */

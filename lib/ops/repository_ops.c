@@ -214,7 +214,8 @@ static int verify_op(struct op_context *context, const json_t *args, json_t **re
 
 /*
  * restore.directory: {password, place, target, backup?, published?, path?, keep_going?, count?} and two descriptors -> {backup, incomplete,
- * passed_over?, later?, identity?: of what was written, same, files, directories, links, skipped, bytes, problem_count, problems, failure}, as restore
+ * passed_over?, later?, identity?: of what was written, same, files, directories, links, skipped, bytes, problem_count, problems, failure, clamped?: files
+ * whose times the filesystem of the directory cannot have, clamped_first?: names}, as restore
  */
 static int restore_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
@@ -254,11 +255,16 @@ static int restore_op(struct op_context *context, const json_t *args, json_t **r
 		                        (json_int_t)result.transfer.links, "skipped", (json_int_t)result.transfer.skipped, "bytes",
 		                        (json_int_t)result.transfer.bytes, "problem_count", (json_int_t)result.transfer.problems, "problems",
 		                        problems.list, "failure", r < 0 ? json_from_error(&failure) : json_null());
+		if (result.clamped > 0) {
+			json_object_set_new(*ret_result, "clamped", json_integer((json_int_t)result.clamped));
+			json_object_set_new(*ret_result, "clamped_first", json_from_bytes(result.clamped_first));
+		}
 		r = 0;
 	} else if (err) {
 		*err = failure;
 	}
 	json_decref(problems.list);
+	free(result.clamped_first);
 	return r;
 }
 
