@@ -107,6 +107,7 @@
 	X("identity-before-write",       "a snapshot without its digest",                            "who asks for it: it is computed")      \
 	/* backups: in a repository */                                                                                                       \
 	X("repository-before-config",    "folders and a key, no repository",                         "who removes the directory, as init says") \
+	X("repository-after-config",     "the repository",                                           "nobody needs to")                         \
 	X("key-before-remove",           "as before",                                                "who removes the key again")             \
 	X("object-before-rename",        "a file under a name that nobody lists",                    "nobody needs to, but for its room")     \
 	X("object-after-rename",         "the object, whole: a pack, an index file, a backup, a lock", "who comes: a lock of the dead is stale") \

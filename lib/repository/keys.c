@@ -193,31 +193,37 @@ static int each_file(struct objects *objects, int (*each)(void *arg, const struc
 
 struct opening {
 	const char *password;
+	const struct key_choice *choice;
 	struct seal_key *key;
 	char *name;
-	size_t tried, damaged;
+	size_t tried, damaged, opened;
 };
 
 static int try_file(void *arg, const struct key_file *file)
 {
 	struct opening *opening = arg;
-	int r = file->json ? try_key(file->json, opening->password, opening->key) : -EBADMSG;
+	struct seal_key key;
+	int r = file->json ? try_key(file->json, opening->password, &key) : -EBADMSG;
 
 	opening->tried++;
 	if (r < 0 || (r == 0 && file->is_damaged))
 		opening->damaged++;
 	if (r <= 0)
 		return 0;
+	opening->opened++;
+	*opening->key = key;
+	seal_wipe(&key, sizeof(key));
 	(void)snprintf(opening->name, KEY_ID_TEXT, "%s", file->name);
-	return 1;
+	return opening->choice->fits(opening->choice->arg, opening->key);
 }
 
-int keys_open(struct objects *objects, const char *password, struct seal_key *ret_key, char *ret_name, struct error *err)
+int keys_open(struct objects *objects, const char *password, const struct key_choice *choice, struct seal_key *ret_key, char *ret_name,
+	      struct error *err)
 {
-	struct opening opening = {.password = password, .key = ret_key, .name = ret_name};
+	struct opening opening = {.password = password, .choice = choice, .key = ret_key, .name = ret_name};
 	int r = each_file(objects, try_file, &opening, err);
 
-	if (r != 0)
+	if (r != 0 || opening.opened > 0)
 		return MIN(r, 0);
 	if (opening.tried == 0)
 		return error_set(err, -ENOENT, "the repository has no key files");

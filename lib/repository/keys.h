@@ -15,8 +15,17 @@
 /* Makes a key file for the password. ret_name has KEY_ID_TEXT bytes. */
 WARN_UNUSED int keys_add(struct objects *objects, const struct seal_key *key, const char *password, char *ret_name, struct error *err);
 
-/* Tries all key files. -EACCES: the password fits none of them; -ENOENT: there are none; -EBADMSG: all are damaged. */
-WARN_UNUSED int keys_open(struct objects *objects, const char *password, struct seal_key *ret_key, char *ret_name, struct error *err);
+/* Whether a key that a password opens is the one. A file may be left of who made a repository there at the same moment as somebody else. */
+struct key_choice {
+	bool (*fits)(void *arg, const struct seal_key *key);
+	void *arg;
+};
+/*
+ * Tries all key files: gives the one that fits, or else the last one that the password opens. -EACCES: it opens none of them; -ENOENT: there are none;
+ * -EBADMSG: all are damaged.
+ */
+WARN_UNUSED int keys_open(struct objects *objects, const char *password, const struct key_choice *choice, struct seal_key *ret_key, char *ret_name,
+			  struct error *err);
 
 struct key_info {
 	const char *name; /* of the file */
