@@ -10,6 +10,7 @@
 #include "lib/store/catalog.h"
 #include "lib/store/uncommitted.h"
 #include "lib/store/unknown.h"
+#include "lib/tree/records/scan.h"
 #include "lib/tree/records/touched.h"
 
 #define ID_TEXT "corpusfs-snapshot"
@@ -86,9 +87,42 @@ int snapshot_find_id(struct store *store, const char *dataset, const uint8_t id[
 
 /* --- what was changed --- */
 
+/* Where a head stands, as the catalogue had it at one moment. */
+struct standing {
+	uint32_t family;
+	uint64_t epoch;
+	struct line line; /* owned */
+};
+
+/* Caller holds catalog_lock. */
+static struct standing standing_of(const struct dataset *dataset)
+{
+	return (struct standing){.family = dataset->record.family, .epoch = dataset->record.epoch, .line = line_copy(&dataset->record.line)};
+}
+
+/*
+ * What has no name is in nobody's tree: a file that was open without one, and is closed. Whoever took a last name away touched its directory,
+ * and whoever removed that the one above it, so a change of the tree is always seen by what still has a name.
+ */
 static int found_touched(void *arg, struct touched_place place)
 {
-	return 1;
+	struct scan_inode inode = {0};
+	const int result = scan_named_inode(arg, place.ino, &inode);
+
+	scan_inode_clear(&inode);
+	return result == -ENOENT ? 0 : result < 0 ? result : 1;
+}
+
+/* 1: the head changed something of its tree; 0: nothing. */
+static int is_touched(struct store *store, const struct standing *head)
+{
+	struct scan scan;
+	int result;
+
+	scan_of_line(&scan, store->tree, head->family, &head->line);
+	result = touched_each(store->tree, head->family, (struct touched_place){.epoch = head->epoch}, head->epoch, found_touched, &scan);
+	scan_clear(&scan);
+	return result;
 }
 
 /* What is accepted and not committed is a change, too. */
@@ -116,15 +150,9 @@ static bool goes_on_from(const struct dataset *dataset, const struct snapshot *s
 	return result;
 }
 
-static bool is_touched(struct store *store, uint32_t family, uint64_t epoch)
-{
-	return touched_each(store->tree, family, (struct touched_place){.epoch = epoch}, epoch, found_touched, NULL) != 0;
-}
-
 int dataset_is_at(struct store *store, const char *name, const char *snapshot_name)
 {
-	uint32_t family = 0;
-	uint64_t epoch = 0;
+	struct standing head = {0};
 	bool goes_on = false;
 	int result = commit_head(store, name);
 
@@ -135,20 +163,20 @@ int dataset_is_at(struct store *store, const char *name, const char *snapshot_na
 	const struct snapshot *snapshot = dataset ? catalog_snapshot(dataset, snapshot_name) : NULL;
 	if (snapshot) {
 		goes_on = goes_on_from(dataset, snapshot);
-		family = dataset->record.family;
-		epoch = dataset->record.epoch;
+		head = standing_of(dataset);
 	}
 	mutex_give(&store->catalog_lock);
 	if (!snapshot)
 		return -ENOENT;
-	return goes_on && !is_touched(store, family, epoch);
+	result = goes_on ? is_touched(store, &head) : 1;
+	line_clear(&head.line);
+	return result < 0 ? result : result == 0;
 }
 
 int dataset_stands_at(struct store *store, const char *name, char ret_snapshot[NAME_LEN_MAX + 1])
 {
 	char found[NAME_LEN_MAX + 1] = "";
-	uint32_t family = 0;
-	uint64_t epoch = 0;
+	struct standing head = {0};
 	int result = commit_head(store, name);
 
 	if (result < 0)
@@ -158,15 +186,15 @@ int dataset_stands_at(struct store *store, const char *name, char ret_snapshot[N
 	for (size_t i = dataset ? dataset->order.count : 0; i-- > 0 && !found[0];)
 		if (goes_on_from(dataset, dataset->order.items[i]))
 			snprintf(found, sizeof(found), "%s", dataset->order.items[i]->name);
-	if (dataset) {
-		family = dataset->record.family;
-		epoch = dataset->record.epoch;
-	}
+	if (dataset)
+		head = standing_of(dataset);
 	mutex_give(&store->catalog_lock);
 	if (!dataset)
 		return -ENOENT;
-	if (!found[0] || is_touched(store, family, epoch))
-		return 0;
+	result = found[0] ? is_touched(store, &head) : 1;
+	line_clear(&head.line);
+	if (result != 0)
+		return result < 0 ? result : 0;
 	memcpy(ret_snapshot, found, sizeof(found));
 	return 1;
 }

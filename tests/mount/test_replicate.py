@@ -166,6 +166,31 @@ def test_what_was_written_on_both_sides_is_never_joined(store, other):
     assert files.get(at + "/d/f") == b"here" and files.get(at + "/d/.snapshots/theirs/f") == b"there"
 
 
+def test_a_file_without_a_name_that_is_closed_is_no_change(store, other):
+    """Nobody has written: neither side is a fork, and the way back is free."""
+    point = store.mount()
+    store.create("d")
+    files.put(point + "/d/f", bytes(100_000))
+    os.mkdir(point + "/d/sub")
+    with open(point + "/d/f", "r+b") as unnamed:
+        os.remove(point + "/d/f")
+        cli(store, "snapshot", "create", "d@common")
+        replicated(store, other)
+        unnamed.write(b"written to what nobody can find")
+    cli(other, "promote", "d")
+    cli(other, "snapshot", "create", "d@theirs")
+    cli(store, "demote", "d")
+    replicated(other, store)
+    assert "theirs" in names(store)
+    # what takes a name away is a change
+    cli(store, "promote", "d")
+    os.rmdir(point + "/d/sub")
+    cli(store, "demote", "d")
+    cli(other, "snapshot", "create", "d@next")
+    result = replicate(other, store)
+    assert result.code == program.DAMAGED and "fork" in result.err, result
+
+
 @pytest.mark.parametrize("forked", [False, True])
 def test_file_that_is_open_without_a_name_goes_away_after_a_failover_and_back(store, other, forked):
     """It is in the snapshot that both have, and so in every head that begins there."""
