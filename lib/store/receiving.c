@@ -59,7 +59,9 @@ int receiving_check(struct store *store, const char *name, const char *base, con
 	}
 	if (snapshot_get(store, name, snapshot, &other) == 0) {
 		snapshot_info_clear(&other);
-		return error_set(err, -EEXIST, "there is a snapshot \"%s@%s\" already", name, snapshot);
+		error_set(err, -EEXIST, "there is a snapshot \"%s@%s\" already", name, snapshot);
+		error_hint_shell(err, "to have it received, give that one another name, or remove it: corpusfs snapshot destroy %s@%s", name, snapshot);
+		return -EEXIST;
 	}
 	result = dataset_is_at(store, name, base);
 	if (result < 0)

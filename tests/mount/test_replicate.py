@@ -191,6 +191,21 @@ def test_a_file_without_a_name_that_is_closed_is_no_change(store, other):
     assert result.code == program.DAMAGED and "fork" in result.err, result
 
 
+def test_what_a_replica_gave_up_is_sent_again_when_it_is_removed_there(store, other):
+    point = store.mount()
+    store.create("d")
+    for name in ("one", "two"):
+        files.put(point + "/d/f", name.encode())
+        cli(store, "snapshot", "create", "d@" + name)
+    replicated(store, other)
+    cli(other, "demote", "d", "--to", "one")
+    result = replicate(store, other)
+    assert result.code != 0 and '"d@two" already' in result.err and "snapshot destroy d@two" in result.err, result
+    cli(other, "snapshot", "destroy", "d@two")
+    replicated(store, other)
+    assert identity(other, "two") == identity(store, "two")
+
+
 @pytest.mark.parametrize("forked", [False, True])
 def test_file_that_is_open_without_a_name_goes_away_after_a_failover_and_back(store, other, forked):
     """It is in the snapshot that both have, and so in every head that begins there."""
