@@ -380,7 +380,7 @@ static const struct option diff_options[] = {
 	OPTIONS_END,
 };
 static const struct option restore_options[] = {
-	{0, "path", "PATH", "only this of the backup"},
+	{0, "path", "PATH", "only this file or directory: its path in what was backed up"},
 	{0, "over", NULL, "over a dataset that is there; a guard snapshot is taken first"},
 	{0, "keep-going", NULL, "leave out what is damaged in the repository, and list it"},
 	OPTION_STALE_OK,
@@ -414,12 +414,12 @@ const struct command backup_commands[] = {
 	{.name = "restore",
          .operands = "REPO[@BACKUP] TARGET",
          .summary = "bring a backup back",
-         .details = "REMOTE:DATASET[@NAME] is what was published. BACKUP is what backup list shows, the name of a dataset (its newest backup), or\n"
-                    "DATASET@NAME. TARGET is a dataset, which is made, or a directory if it has a\n"
-                    "slash in it. At the end the identity of what came back is compared with that\n"
-                    "of the backup. What restic backed up comes back the same way. An incomplete\n"
-                    "backup is taken only if it is named, or if there is no other; the exit code is\n"
-                    "then 1.\n",
+         .details = "REMOTE:DATASET[@NAME] is what was published. BACKUP is what backup list shows,\n"
+                    "the name of a dataset (its newest backup), or DATASET@NAME. TARGET is a dataset,\n"
+                    "which is made, or a directory if it has a slash in it. At the end the identity\n"
+                    "of what came back is compared with that of the backup. What restic backed up\n"
+                    "comes back the same way. An incomplete backup is taken only if it is named, or\n"
+                    "if there is no other; the exit code is then 1.\n",
          .min = 2,
          .max = 2,
          .options = restore_options,

@@ -12,6 +12,7 @@
 #include "fs/cli/where.h"
 #include "fs/daemon/serve/backups_daemon.h"
 #include "lib/base/buf.h"
+#include "lib/base/shell.h"
 
 static int find_paths(const char *mountpoint, const char *log, char *ret_paths[2], struct error *err)
 {
@@ -21,7 +22,7 @@ static int find_paths(const char *mountpoint, const char *log, char *ret_paths[2
 	if (!ret_paths[0])
 		r = error_set(err, -errno, "%s: %s", mountpoint, strerror(errno));
 	if (r == -ENOENT)
-		error_hint(err, "make the mountpoint first: mkdir -p");
+		error_hint_shell(err, "make the mountpoint first: mkdir -p %s", mountpoint);
 	if (r == 0 && log && !(ret_paths[1] = where_absolute_new(log)))
 		r = error_set(err, -errno, "%s: %s", log, strerror(errno));
 	return r;

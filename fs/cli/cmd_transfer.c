@@ -199,6 +199,11 @@ static int run_import(struct cli *cli)
 	else
 		json_decref(args);
 	end_interrupted(r, result, "what came in is complete; run the same command again to go on");
+	if (r < 0 && is_restic) {
+		CLEANUP(repository_name_clear) struct repository_name name = repository_name_of(repository);
+
+		return repository_exit(name.place, &err, NULL);
+	}
 	if (r < 0)
 		return exit_with(&err);
 	tell_backup(result);

@@ -37,7 +37,7 @@ int restic_import_run(struct store *store, const struct restore_options *options
 		r = import_run(store, &members, &ret_result->transfer, err);
 	}
 	if (r == -EBADMSG && err)
-		error_hint(err, "corpusfs backup verify --data says what is damaged; corpusfs restore --keep-going brings the rest");
+		error_hint(err, "corpusfs backup verify REPOSITORY --data says what is damaged; corpusfs restore REPOSITORY TARGET --keep-going brings the rest");
 	restore_end(&restore);
 	return r;
 }

@@ -198,6 +198,16 @@ static int find_backed_up(struct restore_source *source)
 	return MIN(r, 0);
 }
 
+static int has_no_path(const struct restore_source *source, struct error *err)
+{
+	(void)error_set(err, -ENOENT, "backup %.8s has no \"%s\"", source->options.snapshot->name, source->options.path);
+	if (source->is_ours)
+		error_hint(err, "name it by its path in the dataset, without that of a mount; corpusfs backup mount REPOSITORY DIRECTORY shows what is there");
+	else
+		error_hint(err, "name it by its whole path, as restic ls %.8s shows it", source->options.snapshot->name);
+	return -ENOENT;
+}
+
 static int find_top(struct restore_source *source, struct error *err)
 {
 	const char *rest = source->options.path;
@@ -221,7 +231,7 @@ static int find_top(struct restore_source *source, struct error *err)
 		rest += len + (rest[len] == '/');
 	}
 	if (r == -ENOTDIR)
-		return error_set(err, -ENOENT, "backup %.8s has no \"%s\"", source->options.snapshot->name, source->options.path);
+		return has_no_path(source, err);
 	return r < 0 ? error_set(err, r, "backup %.8s: %s", source->options.snapshot->name, source->problem) : 0;
 }
 

@@ -235,7 +235,10 @@ static int look_at(struct walk *walk, const struct step *step)
 		if (r != -EBADMSG || walk->told != 0)
 			return r;
 	}
-	what = r == -ENOENT ? "no index names tree blob" : r == -EBADMSG ? "this tree blob is damaged:" : "this tree blob cannot be read:";
+	if (r == -ENOENT)
+		what = blob_index_has(walk->used->index, &step->tree, true) ? "the pack is not there that has tree blob" : "no index names tree blob";
+	else
+		what = r == -EBADMSG ? "this tree blob is damaged:" : "this tree blob cannot be read:";
 	return tell(walk, go_to(walk, step->path_len, step->name), r, what, &step->tree, true);
 }
 

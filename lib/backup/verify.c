@@ -66,7 +66,8 @@ static int tree_problem(void *arg, const struct used_problem *found)
 		return found->code;
 	where = xasprintf("backup %.8s: %s", found->snapshot->name, *found->path ? found->path : "/");
 	problem(verify, where, found->code, found->what);
-	verify->counts->has_bad_index = verify->counts->has_bad_index || found->code == -ENOENT;
+	if (found->code == -ENOENT && !blob_index_has(verify->options->repository->index, found->id, found->is_tree))
+		verify->counts->has_bad_index = true;
 	(void)blob_set_put(&verify->lost, found->id, found->is_tree);
 	return 0;
 }

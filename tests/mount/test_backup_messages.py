@@ -256,3 +256,23 @@ def test_verify_says_what_mends_what_it_finds(repository):
     assert f"corpusfs: snapshot file {first[:8]}: it is damaged, and its backup lost" in result.err
     repository.run("backup", "forget", repository.path, first)
     assert [row["backup"] for row in repository.backups()][0] == second
+
+
+def test_no_index_is_blamed_for_a_pack_that_is_not_there(repository):
+    repository.backup("d")
+    for path in repository.packs():
+        os.remove(path)
+    said = repository.run("backup", "verify", repository.path, code=program.FAILED).err
+    assert "the pack is not there that has tree blob" in said and "rebuild-index" not in said, said
+
+
+def test_hints_name_what_they_are_of(repository, area):
+    """A path, a mountpoint, a repository that is imported."""
+    repository.backup("d")
+    point = repository.store.mount()
+    assert "by its path in the dataset" in told(repository, "restore", repository.path, area + "/out", "--path", point + "/d/a", code=program.NOT_FOUND)
+    assert f"mkdir -p {area}/nowhere" in told(repository, "backup", "mount", repository.path, area + "/nowhere", code=program.NOT_FOUND)
+    for path in repository.packs():
+        os.remove(path)
+    said = told(repository, "import", f"restic:{repository.path}@latest", "imported", code=program.DAMAGED)
+    assert f"verify {repository.path} --data" in said and f"restore {repository.path} TARGET --keep-going" in said, said
