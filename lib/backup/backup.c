@@ -74,7 +74,7 @@ static int find_base(struct backup *backup, struct error *err)
 	const struct backup_options *options = backup->options;
 	const struct backup_aim aim = {.type = options->type, .share = options->share, .is_new = options->is_new, .store = backup->store,
 	                               .view = backup->snapshot.view, .taken = backup->snapshot.taken, .dataset_tag = backup->dataset_tag,
-	                               .unfinished = &backup->unfinished};
+	                               .unfinished = &backup->unfinished, .fills_holes = options->fills_holes};
 
 	if (!options->dry_run && !backup_relies_on_all(options->type, options->share))
 		unfinished_begin(&backup->unfinished, backup->store, options->repository->id, backup->snapshot.dataset_id, options->type);
@@ -397,6 +397,7 @@ static int run(struct backup *backup, struct error *err)
 		backup_identity_begin(&backup->identity);
 	tree.view = backup->view;
 	tree.writer = backup->writer;
+	tree.fills_holes = backup->options->fills_holes;
 	tree.notes_contents = !backup->identity.has_thread;
 	backup_tree_run(&tree);
 	if (!transfer_stopped(&backup->transfer) && !backup_base_met_all(&backup->base)) {

@@ -29,6 +29,7 @@ struct backup_options {
 	const char *dataset, *snapshot;
 	enum backup_type type;
 	bool share; /* a full one may rely on what the repository has; an incremental one that is the first becomes such a full one */
+	bool fills_holes; /* with zeros, however many that are: mounts know nothing of descriptions (backup_entries.h) */
 	bool dry_run; /* nothing is written, and nothing but the counts is known */
 	bool is_new; /* the snapshot was just taken, to be the newest that is backed up */
 	const char *tag; /* one more, or NULL */

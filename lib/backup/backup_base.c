@@ -93,8 +93,8 @@ static int know_packs(struct backup_base *base, const struct repository *reposit
 }
 
 /* ret_packs: those that it wrote. */
-static int take_base(struct backup_base *base, struct repository *repository, const struct snapshot_file *found, struct object_names *ret_packs,
-		     struct error *err)
+static int take_base(struct backup_base *base, struct repository *repository, const struct snapshot_file *found, bool fills_holes,
+		     struct object_names *ret_packs, struct error *err)
 {
 	struct repository_reader *reader = repository_reader_new(repository);
 	const char *full, *full_snapshot;
@@ -119,6 +119,8 @@ static int take_base(struct backup_base *base, struct repository *repository, co
 	entry_paths_read(&base->left_out, json_object_get(info, "left_out"));
 	if (!base->doubt && !backup_is_complete(&base->snapshot) && base->left_out.entries.count == 0)
 		base->doubt = "an earlier version made it, which did not note what it left out";
+	if (fills_holes)
+		entry_paths_add_without_zeros(&base->left_out, &base->exact);
 	base->exists = true;
 	backup_info_packs(info, ret_packs);
 	json_decref(info);
@@ -213,7 +215,7 @@ int backup_base_find(struct backup_base *base, struct repository *repository, co
 	if (r == 0 && (found || backup_relies_on_all(type, aim->share)))
 		r = lost_packs_find(repository, &base->lost, err);
 	if (r == 0 && found)
-		r = take_base(base, repository, found, &packs, err);
+		r = take_base(base, repository, found, aim->fills_holes, &packs, err);
 	if (r == 0 && backup_relies_on_all(type, aim->share)) {
 		base->known = repository->index;
 		base->known_is_repository = true;

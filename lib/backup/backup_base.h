@@ -52,6 +52,7 @@ struct backup_aim {
 	struct store *store;
 	const char *dataset_tag; /* how backups of the dataset are marked */
 	bool is_new; /* the state of now: no backup of the dataset may be of a later time, but of a later snapshot */
+	bool fills_holes; /* nothing is taken over that has no zeros for its holes */
 	uint32_t view; /* the snapshot's number */
 	struct timespec taken;
 	const struct unfinished *unfinished;

@@ -112,6 +112,8 @@ void exact_entry_add(struct entry_list *list, const char *path, const struct nod
 	for (size_t i = 0; holes && i < holes->count; i++)
 		buf_addf(&json, "%s[%llu,%llu]%s", i == 0 ? ",\"holes\":[" : ",", (unsigned long long)holes->items[i].offset,
 		         (unsigned long long)holes->items[i].length, i + 1 == holes->count ? "]" : "");
+	if (holes && holes->left_out)
+		buf_addf(&json, ",\"zeros\":false");
 	add_time(&json, "mtime", node->mtime);
 	add_time(&json, "atime", node->atime);
 	add_time(&json, "ctime", node->ctime);
@@ -156,6 +158,23 @@ void entry_paths_clear(struct entry_paths *paths)
 		json_decref(paths->entries.items[i].entry);
 	}
 	array_clear(&paths->entries);
+}
+
+static bool has_no_zeros(const json_t *entry)
+{
+	return json_is_false(json_object_get(entry, "zeros"));
+}
+
+void entry_paths_add_without_zeros(struct entry_paths *paths, const struct entry_paths *exact)
+{
+	for (size_t i = 0; i < exact->entries.count; i++) {
+		const struct entry_path *from = &exact->entries.items[i];
+
+		if (has_no_zeros(from->entry))
+			array_add(&paths->entries, (struct entry_path){.path = xstrdup(from->path), .entry = json_incref(from->entry)});
+	}
+	if (paths->entries.count > 0)
+		qsort(paths->entries.items, paths->entries.count, sizeof(*paths->entries.items), by_path);
 }
 
 /* The first entry whose path is not before the given one. */
@@ -266,6 +285,7 @@ int exact_entry_apply(const json_t *entry, struct node *node, struct holes *hole
 		last = (uint64_t)offset + (uint64_t)length;
 		array_add(holes, (struct hole){(uint64_t)offset, (uint64_t)length});
 	}
+	holes->left_out = has_no_zeros(entry);
 	if (read_time(entry, "mtime", &node->mtime) < 0 || read_time(entry, "atime", &node->atime) < 0 ||
 	    read_time(entry, "ctime", &node->ctime) < 0)
 		return -EBADMSG;

@@ -1,7 +1,9 @@
 /*
  * What the description of a backup (backup_info.h) says of single files and directories, in lists of entries, each of which has a path:
  *
- *   "exact"     {"path": in the dataset, "holes": [[offset, length], ...]?, "mtime", "atime", "ctime": [seconds, nanoseconds]?,
+ *   "exact"     {"path": in the dataset, "holes": [[offset, length], ...]?,
+ *                "zeros": false?: the content that its node names has none for the holes, which are more than 16 TiB: restic sees its data alone,
+ *                "mtime", "atime", "ctime": [seconds, nanoseconds]?,
  *                "xattrs": [[name, value], ...]?: those whose names are not UTF-8, in base64}: what its node cannot say
  *   "left_out"  {"path"}: what could not be read, so that the next backup looks for it
  *
@@ -41,6 +43,8 @@ struct entry_paths {
 };
 void entry_paths_read(struct entry_paths *paths, const json_t *list);
 void entry_paths_clear(struct entry_paths *paths);
+/* Adds the paths of what has no zeros for its holes. */
+void entry_paths_add_without_zeros(struct entry_paths *paths, const struct entry_paths *exact);
 const json_t *entry_paths_find(const struct entry_paths *paths, const char *path); /* NULL: none */
 /* The first entry at or below the directory, and how many there are. */
 size_t entry_paths_below(const struct entry_paths *paths, const char *path, size_t *ret_first);

@@ -190,6 +190,7 @@ static size_t take_jobs(struct run *run, struct job **jobs)
 static void init_maker(struct run *run, struct blob_maker *maker)
 {
 	blob_maker_init(maker, run->tree->transfer, run->tree->store, &run->scan, run->tree->writer);
+	maker->fills_holes = run->tree->fills_holes;
 	if (run->tree->notes_contents)
 		maker->notes = content_notes_new(run->tree->store, run->tree->view);
 }

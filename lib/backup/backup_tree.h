@@ -21,6 +21,7 @@ struct backup_tree {
 	struct backup_base *base;
 	struct entry_list *exact, *large;
 	struct entry_list *left_out; /* paths of problems */
+	bool fills_holes; /* with zeros, however many that are */
 	const char *place; /* what messages call the repository */
 	bool notes_contents; /* of files that are read, for the identity */
 	struct node *top;  /* out: the node of the dataset's root, without a name; the caller's to clear */

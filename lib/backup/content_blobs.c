@@ -184,6 +184,10 @@ static int add_zeros(struct blob_maker *maker, struct blob_file *file, uint64_t 
 		array_add(file->holes, (struct hole){file->at, end - file->at});
 		file->in_holes += end - file->at;
 	}
+	if (is_hole && file->holes->left_out) {
+		file->at = MAX(file->at, end);
+		return r;
+	}
 	if (file->in_holes > HOLES_MAX)
 		return -EFBIG;
 	while (r == 0 && file->at < end) {
@@ -428,6 +432,7 @@ static int begin_file(struct gathering *gathering, struct blob_file *file)
 	file->size = inode.record.size;
 	file->allocated = inode.record.allocated;
 	file->is_inline = inode.record.is_inline;
+	file->holes->left_out = !maker->fills_holes && file->size > file->allocated && file->size - file->allocated > HOLES_MAX;
 	file->note = (struct content_note){.ino = file->ino, .epoch = inode.epoch, .mode = inode.record.mode, .size = file->size};
 	gathering->file = file;
 	r = file->is_inline ? add_inline(maker, file, &inode) : gather_file(gathering);

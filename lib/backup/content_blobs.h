@@ -1,9 +1,10 @@
 /*
  * The content of a file as blobs of a repository. A chunk that the file has whole is one blob, named as it is, stored as it is; what the file
- * has of chunks in part is cut together into blobs of its own; a hole is blobs of zeros, and noted. Chunks are not joined to larger blobs, which
- * zstd would make smaller: tests/bench/RESULTS.md has the figures, and what it would cost.
+ * has of chunks in part is cut together into blobs of its own; a hole is blobs of zeros, and noted; where a file has more than HOLES_MAX bytes in
+ * holes, they are noted only. Chunks are not joined to larger blobs, which zstd would make smaller: tests/bench/RESULTS.md has the figures, and what
+ * it would cost.
  *
- * One thread each. Errors: -EIO the content is damaged, -EFBIG it has more than HOLES_MAX bytes in holes, others of the repository.
+ * One thread each. Errors: -EIO the content is damaged, -EFBIG it has more holes than there may be blobs of zeros for, others of the repository.
  */
 #ifndef CORPUSFS_BACKUP_CONTENT_BLOBS_H
 #define CORPUSFS_BACKUP_CONTENT_BLOBS_H
@@ -27,6 +28,7 @@ struct hole {
 
 struct holes {
 	ARRAY_FIELDS(struct hole);
+	bool left_out; /* the content has no zeros for them */
 };
 
 /* What a thread makes blobs with. */
@@ -36,6 +38,7 @@ struct blob_maker {
 	const struct scan *scan;
 	struct repository_writer *writer;
 	struct repository_hand *hand;
+	bool fills_holes; /* all of them; set after blob_maker_init */
 	struct digest *digest;
 	struct chunk_looks *looks;
 	struct buf plain; /* room */

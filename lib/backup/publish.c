@@ -348,7 +348,8 @@ static int back_up(struct publishing *publishing, struct error *err)
 	AUTO_FREE char *tag = xasprintf("published=%s@%s", options->as, publishing->snapshot);
 	const struct backup_options backup = {.transfer = options->transfer, .repository = options->repository, .place = options->place,
 	                                      .dataset = options->dataset, .snapshot = publishing->snapshot, .type = BACKUP_INCREMENTAL, .share = true,
-	                                      .tag = tag, .dry_run = options->dry_run, .done = options->dry_run ? NULL : put_head, .done_arg = publishing};
+	                                      .fills_holes = true, .tag = tag, .dry_run = options->dry_run,
+	                                      .done = options->dry_run ? NULL : put_head, .done_arg = publishing};
 	struct publish_result *result = publishing->result;
 	int r = backup_run(publishing->store, &backup, &result->backup, err);
 

@@ -79,7 +79,7 @@ static bool is_passed_over(const struct restore_reader *reader, const struct res
 {
 	const struct blob_id *id = &content->node->content.items[content->blob];
 
-	return content->holes->count > 0 && blob_length(reader, id, ret_len) &&
+	return content->holes->count > 0 && !content->holes->left_out && blob_length(reader, id, ret_len) &&
 	       is_hole(content->holes, content->offset, content->offset + *ret_len);
 }
 
@@ -156,12 +156,21 @@ static int read_data(struct restore_reader *reader, const struct restore_content
 	return 0;
 }
 
+/* Between two blobs, or at the end. */
+static void pass_left_out(struct restore_content *content)
+{
+	const struct holes *holes = content->holes;
+
+	while (holes->left_out && content->hole < holes->count && holes->items[content->hole].offset == content->offset)
+		content->offset += holes->items[content->hole++].length;
+}
+
 int restore_content_next(struct restore_reader *reader, struct restore_content *content, const void **ret_data, size_t *ret_len, uint64_t *ret_offset)
 {
 	uint64_t len;
 	int r;
 
-	while (content->blob < content->node->content.count) {
+	for (pass_left_out(content); content->blob < content->node->content.count; pass_left_out(content)) {
 		if (is_passed_over(reader, content, &len)) {
 			content->blob++;
 			content->offset += len;

@@ -37,7 +37,7 @@ void restore_reader_clear(struct restore_reader *reader);
 struct restore_content {
 	const struct node *node;
 	const struct holes *holes;
-	size_t blob;
+	size_t blob, hole; /* hole: the next one that the content has no zeros for */
 	uint64_t offset;
 };
 

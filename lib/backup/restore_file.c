@@ -20,6 +20,7 @@
 
 #define NAME_ROOM 64
 #define TOKEN_DIGITS 16
+#define ZEROS_PIECE 65536U
 /* Files of so many bytes are written past the page cache: they would take others' pages, and nobody reads them soon. */
 #define DIRECT_MIN (1U << 20)
 
@@ -132,6 +133,53 @@ static bool pass_hole(const struct restore_file *file, int fd, uint64_t offset, 
 	return false;
 }
 
+static bool has_zeros(int fd, uint64_t first, uint64_t end, struct buf *room)
+{
+	while (first < end) {
+		const size_t len = (size_t)MIN(end - first, ZEROS_PIECE);
+		ssize_t got;
+
+		buf_reset(room);
+		buf_reserve(room, len);
+		got = pread(fd, room->data, len, (off_t)first);
+		if (got <= 0 || room->data[0] != 0 || memcmp(room->data, room->data + 1, (size_t)got - 1) != 0)
+			return false;
+		first += (uint64_t)got;
+	}
+	return true;
+}
+
+/* Zeros may stand where a hole does not end with a block. */
+static bool has_hole(int fd, uint64_t first, uint64_t end, struct buf *room)
+{
+	while (first < end) {
+		const off_t data = lseek(fd, (off_t)first, SEEK_DATA);
+		const off_t behind = data < 0 ? -1 : lseek(fd, data, SEEK_HOLE);
+
+		if (data < 0 ? errno == ENXIO : (uint64_t)data >= end)
+			break;
+		if (behind <= data || !has_zeros(fd, (uint64_t)data, MIN((uint64_t)behind, end), room))
+			return false;
+		first = (uint64_t)behind;
+	}
+	return lseek(fd, (off_t)end, SEEK_SET) >= 0;
+}
+
+/* The content has no blobs for the holes that come now. */
+static bool pass_left_out(const struct restore_file *file, int fd, struct buf *room, uint64_t *offset, size_t *at)
+{
+	const struct holes *holes = file->holes;
+
+	while (holes->left_out && *at < holes->count && holes->items[*at].offset == *offset) {
+		const uint64_t end = *offset + holes->items[(*at)++].length;
+
+		if (!has_hole(fd, *offset, end, room))
+			return false;
+		*offset = end;
+	}
+	return true;
+}
+
 /*
  * Size and time of a file stay when its disk or somebody changes its bytes, so all of it but holes is read, as restic does. Its attributes may be others: who
  * restored it may have been a user, who could not set them, or somebody has changed them since.
@@ -151,16 +199,17 @@ static bool has_content(struct restore_target *target, const struct restore_file
 		struct blob_place place;
 		uint32_t len;
 
-		same = blob_index_find(target->reader.repository->index, id, false, 0, &place);
+		same = pass_left_out(file, fd, &room, &size, &hole) && blob_index_find(target->reader.repository->index, id, false, 0, &place);
 		len = same ? pack_blob_plain(&place.blob) : 0;
-		if (same && !pass_hole(file, fd, size, len, &hole)) {
+		if (same && (file->holes->left_out || !pass_hole(file, fd, size, len, &hole))) {
 			same = has_blob(fd, id, len, &room);
 			if (same)
 				content_watch_data(&watched, room.data, len, size);
 		}
 		size += same ? len : 0;
 	}
-	same = same && size == node->size && restore_attributes_set(target, fd, file->path, node) == 0 && (!file->sync || fsync(fd) == 0);
+	same = same && pass_left_out(file, fd, &room, &size, &hole) && size == node->size;
+	same = same && restore_attributes_set(target, fd, file->path, node) == 0 && (!file->sync || fsync(fd) == 0);
 	watched_all(target, file, &watched, same);
 	return same;
 }

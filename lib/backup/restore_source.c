@@ -355,6 +355,7 @@ static int give(struct restore_source *source, struct node *node, struct archive
 
 	source->node = node;
 	array_reset(&source->holes);
+	source->holes.left_out = false;
 	source->content = (struct restore_content){.node = node, .holes = &source->holes};
 	if (exact && exact_entry_apply(exact, node, &source->holes) < 0)
 		return damaged(source, -EBADMSG, "the description of the file");

@@ -7,6 +7,8 @@
 #include "lib/base/array.h"
 #include "lib/repository/blob_set.h"
 
+const char USED_WRONG_LENGTH[] = "its content is not as long as the backup says";
+
 struct used_blobs {
 	const struct blob_index *index;
 	uint8_t *bits; /* one for each place of the index; that of a blob's first copy stands for the blob */
@@ -148,15 +150,15 @@ static const char *what_is_wrong(const struct blob_index *index, const struct no
 	if (S_ISDIR(node->mode) && !node->has_subtree)
 		return "a directory without the list of what is in it";
 	if (S_ISREG(node->mode) && !has_its_length(index, node))
-		return "its content is not as long as the backup says";
+		return USED_WRONG_LENGTH;
 	return NULL;
 }
 
-static void tell_wrong(struct walk *walk, const char *name, const char *what)
+static void tell_wrong(struct walk *walk, const char *name, const struct node *node, const char *what)
 {
 	const size_t len = walk->path.len;
 
-	walk->options->wrong(walk->options->arg, walk->snapshot, go_to(walk, len, name), what);
+	walk->options->wrong(walk->options->arg, walk->snapshot, go_to(walk, len, name), node, what);
 	walk->path.len = len;
 }
 
@@ -165,7 +167,7 @@ static void look_for_wrong(struct walk *walk, const struct node *node)
 	const char *what = what_is_wrong(walk->used->index, node);
 
 	if (what)
-		tell_wrong(walk, node->name, what);
+		tell_wrong(walk, node->name, node, what);
 	walk->is_unsorted = walk->is_unsorted || (walk->last && strcmp(walk->last, node->name) >= 0);
 	free(walk->last);
 	walk->last = xstrdup(node->name);
@@ -193,7 +195,7 @@ static void look_for_equal(struct walk *walk, const struct buf *json)
 		qsort(names.items, names.count, sizeof(*names.items), by_bytes);
 	for (size_t i = 1; i < names.count; i++)
 		if (strcmp(names.items[i - 1], names.items[i]) == 0 && (i == 1 || strcmp(names.items[i - 2], names.items[i]) != 0))
-			tell_wrong(walk, names.items[i], "several things in one directory have this name");
+			tell_wrong(walk, names.items[i], NULL, "several things in one directory have this name");
 	for (size_t i = 0; i < names.count; i++)
 		free(names.items[i]);
 	array_clear(&names);

@@ -12,6 +12,8 @@
 
 struct used_blobs;
 
+extern const char USED_WRONG_LENGTH[]; /* of a file; what is said of its holes may explain it (verify_description.h) */
+
 struct used_blobs *used_blobs_new(const struct blob_index *index); /* which stays as it is meanwhile */
 void used_blobs_free(struct used_blobs *used); /* NULL is fine */
 bool used_blobs_has(const struct used_blobs *used, const struct blob_id *id, bool is_tree);
@@ -32,8 +34,8 @@ struct used_walk {
 	int (*problem)(void *arg, const struct used_problem *problem);
 	/* May be NULL: each blob of a file, also if it was named before. */
 	void (*content)(void *arg, const char *path, const struct blob_id *id);
-	/* May be NULL: a node says what cannot be restored. */
-	void (*wrong)(void *arg, const struct snapshot_file *snapshot, const char *path, const char *what);
+	/* May be NULL: a node says what cannot be restored. `node` is NULL where it is not this one alone. */
+	void (*wrong)(void *arg, const struct snapshot_file *snapshot, const char *path, const struct node *node, const char *what);
 	int (*tree)(void *arg); /* before each tree; not 0: the walk ends with it */
 	void *arg;
 };

@@ -72,10 +72,17 @@ static int tree_problem(void *arg, const struct used_problem *found)
 	return 0;
 }
 
-static void node_problem(void *arg, const struct snapshot_file *snapshot, const char *path, const char *what)
+static bool is_explained(struct verify *verify, const struct snapshot_file *snapshot, const char *path, const struct node *node, const char *what)
+{
+	return what == USED_WRONG_LENGTH && verify_description_explains(verify->reader, verify->options->repository->index, snapshot, path, node);
+}
+
+static void node_problem(void *arg, const struct snapshot_file *snapshot, const char *path, const struct node *node, const char *what)
 {
 	AUTO_FREE char *where = xasprintf("backup %.8s: %s", snapshot->name, path);
 
+	if (is_explained(arg, snapshot, path, node, what))
+		return;
 	problem(arg, where, -EBADMSG, what);
 	((struct verify *)arg)->has_wrong = true;
 }
@@ -370,11 +377,10 @@ static void hurt_content(void *arg, const char *path, const struct blob_id *id)
 		hurt_path(hurt, path);
 }
 
-static void hurt_node(void *arg, const struct snapshot_file *snapshot, const char *path, const char *what)
+static void hurt_node(void *arg, const struct snapshot_file *snapshot, const char *path, const struct node *node, const char *what)
 {
-	(void)snapshot;
-	(void)what;
-	hurt_path(arg, path);
+	if (!is_explained(((struct hurt *)arg)->verify, snapshot, path, node, what))
+		hurt_path(arg, path);
 }
 
 static void hurt_description(void *arg, const char *path, int code, const char *text)

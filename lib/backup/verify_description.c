@@ -156,3 +156,42 @@ int verify_description_of(struct verify_description *verify, const struct snapsh
 	json_decref(info);
 	return r;
 }
+
+static bool has_length_with(const struct blob_index *index, const struct node *file, const struct holes *holes)
+{
+	uint64_t size = 0;
+
+	for (size_t i = 0; i < holes->count; i++)
+		size += holes->items[i].length;
+	for (size_t i = 0; i < file->content.count; i++) {
+		struct blob_place place;
+
+		if (!blob_index_find(index, &file->content.items[i], false, 0, &place))
+			return false;
+		size += pack_blob_plain(&place.blob);
+	}
+	return size == file->size;
+}
+
+bool verify_description_explains(struct repository_reader *reader, const struct blob_index *index, const struct snapshot_file *snapshot, const char *path,
+				 const struct node *file)
+{
+	const char *below = strchr(path + 1, '/');
+	struct node scratch = {.size = file->size};
+	struct holes holes = {0};
+	struct entry_paths entries;
+	const json_t *entry;
+	json_t *info = NULL;
+	bool explains;
+
+	if (!below || backup_info_read(reader, snapshot, &info, NULL) < 0)
+		return false;
+	entry_paths_read(&entries, json_object_get(info, "exact"));
+	entry = entry_paths_find(&entries, below + 1);
+	explains = entry && exact_entry_apply(entry, &scratch, &holes) == 0 && holes.left_out && has_length_with(index, file, &holes);
+	entry_paths_clear(&entries);
+	json_decref(info);
+	node_clear(&scratch);
+	array_clear(&holes);
+	return explains;
+}
