@@ -10,6 +10,7 @@
 #include "fs/cli/say.h"
 #include "fs/cli/table.h"
 #include "fs/cli/units.h"
+#include "lib/base/buf.h"
 #include "lib/ops/json.h"
 
 static const struct column scrub_columns[] = {
@@ -73,6 +74,58 @@ static const struct column table_columns[] = {
 	{"blocks", "BLOCKS", COLUMN_NUMBER}, {"lost", "LOST", COLUMN_NUMBER}, {NULL, NULL, COLUMN_TEXT},
 };
 
+/* For people the same part of a file in many snapshots is one row: "v1, v2 and 556 more". */
+struct places {
+	struct table table;
+	json_t *row;      /* a copy of the one that waits, with the text of its snapshots so far; NULL: none does */
+	size_t snapshots; /* of it */
+};
+
+#define SNAPSHOTS_NAMED 2
+
+static bool is_same_part(const json_t *one, const json_t *other)
+{
+	static const char *const keys[] = {"dataset", "path", "lost", "offset", "length", "chunk"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		if (!json_equal(json_object_get(one, keys[i]), json_object_get(other, keys[i])))
+			return false;
+	return json_string_length(json_object_get(one, "snapshot")) > 0 && json_string_length(json_object_get(other, "snapshot")) > 0;
+}
+
+static void print_waiting(struct places *places)
+{
+	json_t *row = steal_ptr(places->row);
+
+	if (row && places->snapshots > SNAPSHOTS_NAMED) {
+		AUTO_FREE char *text = xasprintf("%s and %zu more", json_string_value(json_object_get(row, "snapshot")), places->snapshots - SNAPSHOTS_NAMED);
+		json_object_set_new(row, "snapshot", json_from_bytes(text));
+	}
+	if (row)
+		(void)table_row(&places->table, row);
+	json_decref(row);
+}
+
+static int place_row(void *arg, json_t *row)
+{
+	struct places *places = arg;
+
+	if (places->table.as_json)
+		return table_row(&places->table, row);
+	if (!places->row || !is_same_part(places->row, row)) {
+		print_waiting(places);
+		places->row = json_copy(row);
+		places->snapshots = 1;
+		return 0;
+	}
+	if (++places->snapshots <= SNAPSHOTS_NAMED) {
+		AUTO_FREE char *text = xasprintf("%s, %s", json_string_value(json_object_get(places->row, "snapshot")),
+		                                 json_string_value(json_object_get(row, "snapshot")));
+		json_object_set_new(places->row, "snapshot", json_from_bytes(text));
+	}
+	return 0;
+}
+
 /* Beside the places: they are in the object already where that is printed as it is. */
 static void print_tables(struct cli *cli, const json_t *tables)
 {
@@ -102,31 +155,32 @@ static int print_repairs_left(const struct cli *cli, bool any_place)
 
 static int run_damage(struct cli *cli)
 {
-	struct table table = table_begin(cli, damage_columns, "places");
+	struct places places = {.table = table_begin(cli, damage_columns, "places")};
 	json_t *value;
-	json_int_t places;
+	json_int_t count;
 	bool all;
-	int code = run_op_rows(cli, "damage.list", json_object(), table_row, &table, &value);
+	int code = run_op_rows(cli, "damage.list", json_object(), place_row, &places, &value);
 
+	print_waiting(&places);
 	if (code != EXIT_OK) {
-		table_clear(&table);
+		table_clear(&places.table);
 		return code;
 	}
 	print_tables(cli, json_object_get(value, "tables"));
-	places = json_integer_value(json_object_get(value, "count"));
-	places += (json_int_t)json_array_size(json_object_get(value, "tables"));
+	count = json_integer_value(json_object_get(value, "count"));
+	count += (json_int_t)json_array_size(json_object_get(value, "tables"));
 	all = json_is_true(json_object_get(value, "all"));
-	table_end(&table, value);
+	table_end(&places.table, value);
 	if (json_integer_value(json_object_get(value, "chunks")) > 0 && !cli_option(cli, "json"))
 		say("\ncorpusfs repair --from DIRECTORY, ARCHIVE, STORE or REPOSITORY looks there for the content that is lost, and heals it in all of these\n");
 	if (!cli_option(cli, "json"))
-		code = print_repairs_left(cli, places > 0);
+		code = print_repairs_left(cli, count > 0);
 	if (!all)
 		fprintf(stderr, "corpusfs: there are more places than these\n");
 	json_decref(value);
 	if (code != EXIT_OK)
 		return code;
-	return places > 0 ? EXIT_DAMAGED : EXIT_OK;
+	return count > 0 ? EXIT_DAMAGED : EXIT_OK;
 }
 
 static const struct option scrub_options[] = {
@@ -159,6 +213,7 @@ const struct command verify_commands[] = {
 	 .summary = "which files are hurt by known damage",
 	 .details = "Lists the parts of files, in all datasets and snapshots, that cannot be read, and\n"
 		    "what brings a file of a dataset back where a snapshot or a clone has it whole.\n"
+		    "The same part in many snapshots is one line; with --json each is there.\n"
 		    "What was not read since it was damaged is found by `corpusfs scrub`. Exit code 7:\n"
 		    "something is hurt.\n",
 	 .options = json_options,

@@ -364,7 +364,8 @@ def test_damage_lists_every_file_that_is_hurt_and_where_it_is_whole(fs, store):
     fs = store.mount(os.path.dirname(fs)) + "/d"
     assert damage(store, 0)["places"] == []
     assert store.run("-s", store.path, "scrub").code == 7
-    assert "repair --from" in store.run("-s", store.path, "damage").out
+    told = store.run("-s", store.path, "damage").out
+    assert "repair --from" in told and "more" not in told
     places = damage(store)["places"]
     assert {(p["dataset"], p["snapshot"], p["path"]) for p in places} == {
         (dataset, snapshot, path) for dataset, snapshot in (("d", ""), ("d", "new"), ("copy", "")) for path in ("dir/file", "link")

@@ -175,3 +175,19 @@ def test_what_is_whole_again_is_read_where_what_stands_for_it_rots(store):
     store.run("-s", store.path, "scrub")
     assert unread(point) == [f"again/{SMALL - 1}"]
     assert [damage(store)[kind] for kind in ("chunks", "healed")] == [1, SMALL - 1]
+
+
+def test_damage_of_one_file_in_many_snapshots_is_one_line(fs, store):
+    store.expected += [r" error damaged ", r" error damaged-table "]
+    put_synced(fs + "/file", noise("rotten"))
+    for number in range(12):
+        store.ok("-s", store.path, "snapshot", "create", f"d@s{number}")
+    store.umount()
+    assert rot.content(store, noise("rotten"), 100000) == 1
+    store.mount(os.path.dirname(fs))
+    assert store.run("-s", store.path, "scrub").code == 7
+    assert len(ask(store, "damage")["places"]) == 13
+    lines = [line.split() for line in store.run("-s", store.path, "damage").out.splitlines() if " file" in line]
+    many, head = sorted(lines, key=len, reverse=True)
+    assert {many[1].rstrip(","), many[2]} <= {f"s{number}" for number in range(12)} and many[3:6] == ["and", "10", "more"], lines
+    assert head[1] == "content", lines
