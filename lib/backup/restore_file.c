@@ -53,11 +53,11 @@ void restore_remove_temporaries(int dir)
 }
 
 /* The name still stands for what was made under it: nobody else has removed it, and made something there. */
-static bool is_made(const struct restore_file *file, const char *temporary, int made)
+static bool is_made(const struct restore_file *file, const char *name, int made)
 {
 	struct stat ours, there;
 
-	return fstat(made, &ours) == 0 && fstatat(file->dir, temporary, &there, AT_SYMLINK_NOFOLLOW) == 0 && ours.st_dev == there.st_dev &&
+	return fstat(made, &ours) == 0 && fstatat(file->dir, name, &there, AT_SYMLINK_NOFOLLOW) == 0 && ours.st_dev == there.st_dev &&
 	       ours.st_ino == there.st_ino;
 }
 
@@ -444,6 +444,8 @@ static int give_name(const struct restore_file *file, const char *temporary, int
 		r = -ESTALE;
 	if (r == 0 && renameat(file->dir, temporary, file->dir, file->name) < 0)
 		r = -errno;
+	else if (r == 0 && !is_made(file, file->name, made))
+		r = -ESTALE; /* somebody came between the look and the rename */
 	/* Between two names of one file, rename does nothing. */
 	if ((r != 0 || file->hardlink) && is_made(file, temporary, made))
 		(void)unlinkat(file->dir, temporary, 0);

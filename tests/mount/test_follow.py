@@ -167,6 +167,7 @@ def test_what_the_kernel_cannot_be_told(numbered, remotes, following, point):
     numbered(2, ["stays"])
     mount.shows(2)
     assert files.get(point + "/stays") == b"2"
+    procs.poll(lambda: b"moved version=2" in procs.read(mount.log), 10, "it is noted that the mount has moved")
     log = procs.read(mount.log)
     assert log.index(b"version 1 stays, and no newer one is shown: the kernel cannot be told") < log.index(b"moved version=2")
 
