@@ -13,7 +13,7 @@
 #define POLYNOMIAL "3da3358b4dc173"
 #define CONFIG_MAX (64U << 10)
 /* So often, and so far apart, it is looked whether somebody who makes one at the same moment puts a config in place of ours. */
-#define RIVAL_TRIES 80
+#define RIVAL_TRIES 30
 #define RIVAL_US 50000
 
 /* --- the config --- */
@@ -163,6 +163,14 @@ static int look_who_made_it(struct repository *repository, struct error *err)
 	return -EEXIST;
 }
 
+/* What failed may have put it all the same, or not be able to look: without its key a config that is ours would be opened by nobody. */
+static bool has_no_config_of_ours(struct objects *objects, int failure)
+{
+	uint64_t size;
+
+	return failure == -EEXIST || objects->place->size(objects, OBJECT_CONFIG, "", &size) == -ENOENT;
+}
+
 static int make(struct repository *repository, const char *password, struct error *err)
 {
 	uint8_t random[BLOB_ID_LEN];
@@ -188,7 +196,7 @@ static int make(struct repository *repository, const char *password, struct erro
 	r = put_config(repository, err);
 	if (r == 0 || r == -EEXIST)
 		r = look_who_made_it(repository, err);
-	if (r < 0)
+	if (r < 0 && has_no_config_of_ours(repository->objects, r))
 		(void)!repository->objects->place->remove(repository->objects, OBJECT_KEY, repository->key_name);
 	return r;
 }

@@ -70,3 +70,11 @@ def test_key_of_another_repository_keeps_nobody_out(store, area):
             os.remove(path)
     said = mine.run("backup", "list", mine.path, code=program.DAMAGED).err
     assert "sealed with another key than the one that the password opens" in said
+
+
+def test_who_cannot_look_whose_it_is_leaves_a_repository_that_his_password_opens(store, area):
+    place = area + "/new"
+    failed = store.run("backup", "init", place, env={**SECRETS, "CORPUSFS_FAULT": "repository-after-config:eio"})
+    assert failed.code == program.FAILED and "config cannot be read" in failed.err, failed
+    store.ok("backup", "list", place, env=SECRETS)
+    assert json.loads(restic(place, "snapshots", "--json")) == []
