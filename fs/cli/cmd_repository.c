@@ -43,7 +43,9 @@ static int run_init(struct cli *cli)
 static const struct column show_columns[] = {
 	{"backup", "backup", COLUMN_TEXT}, {"taken", "taken", COLUMN_TIME}, {"dataset", "dataset", COLUMN_TEXT},
 	{"snapshot", "snapshot", COLUMN_TEXT}, {"type", "type", COLUMN_TEXT}, {"base", "base", COLUMN_TEXT},
-	{"identity", "identity", COLUMN_TEXT}, {"incomplete", "incomplete", COLUMN_FLAG}, {"host", "host", COLUMN_TEXT},
+	{"identity", "identity", COLUMN_TEXT}, {"incomplete", "incomplete", COLUMN_FLAG}, {"files", "files", COLUMN_NUMBER},
+	{"directories", "directories", COLUMN_NUMBER}, {"unchanged", "unchanged", COLUMN_NUMBER}, {"bytes", "bytes", COLUMN_BYTES},
+	{"left_out", "left out", COLUMN_NUMBER}, {"host", "host", COLUMN_TEXT},
 	{"user", "user", COLUMN_TEXT}, {"tags", "tags", COLUMN_LIST}, {"holds", "held by", COLUMN_LIST}, {NULL, NULL, COLUMN_TEXT},
 };
 

@@ -164,6 +164,14 @@ static void add_id(struct buf *json, const char *key, const char *id)
 		buf_addf(json, ",\"%s\":null", key);
 }
 
+static void add_counts(struct buf *json, struct transfer *transfer)
+{
+	buf_addf(json, ",\"counts\":{\"files\":%llu,\"directories\":%llu,\"unchanged\":%llu,\"bytes\":%llu,\"left_out\":%llu}",
+	         (unsigned long long)atomic_load(&transfer->files), (unsigned long long)atomic_load(&transfer->directories),
+	         (unsigned long long)atomic_load(&transfer->skipped), (unsigned long long)atomic_load(&transfer->bytes),
+	         (unsigned long long)atomic_load(&transfer->problems));
+}
+
 static void write_info(struct backup *backup, struct buf *json)
 {
 	const struct backup_options *options = backup->options;
@@ -181,6 +189,7 @@ static void write_info(struct backup *backup, struct buf *json)
 	add_id(json, "full", backup->base.full);
 	if (backup->base.full_snapshot)
 		add_text(json, "full_snapshot", backup->base.full_snapshot);
+	add_counts(json, &backup->transfer);
 	buf_addf(json, ",\"packs\":[");
 	for (size_t i = 0; i < packs.count; i++) {
 		blob_id_text(&packs.items[i], id);

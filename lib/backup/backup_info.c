@@ -116,6 +116,13 @@ int backup_info_read(struct repository_reader *reader, const struct snapshot_fil
 	return r < 0 ? error_set(err, r, "the description of backup %.8s cannot be read: %s", snapshot->name, strerror(-r)) : 0;
 }
 
+json_t *backup_info_counts(const json_t *info)
+{
+	json_t *counts = json_object_get(info, "counts");
+
+	return json_is_object(counts) ? json_incref(counts) : NULL;
+}
+
 void backup_info_packs(const json_t *info, struct object_names *packs)
 {
 	const json_t *list = json_object_get(info, "packs"), *entry;

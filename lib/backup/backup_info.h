@@ -4,6 +4,7 @@
  *   {"version": 1, "type": "full" | "differential" | "incremental", "store": uuid, "dataset": name, "dataset_id": n,
  *    "snapshot": name, "view": n, "taken": "seconds.nanoseconds", "identity": hex or null, "base": id or null, "full": id or null,
  *    "full_snapshot": name or null: what the full one was made of,
+ *    "counts": {"files", "directories": that were looked at, "unchanged": taken over from the base without a look, "bytes": of content, "left_out"},
  *    "packs": [names of the packs that it wrote, but for the last ones],
  *    "indexes": [first 16 digits of the index files that name what it relies on beside its own packs],
  *    "lost": [first 16 digits of packs that these name and it does not rely on, for they were not there]?,
@@ -34,6 +35,8 @@ WARN_UNUSED int backup_info_content(struct repository_reader *reader, const stru
 
 /* Reads the file of a backup. -ENOENT: the snapshot file is not one of ours; -EBADMSG. The object is the caller's. */
 WARN_UNUSED int backup_info_read(struct repository_reader *reader, const struct snapshot_file *snapshot, json_t **ret_info, struct error *err);
+/* What is counted in it, as it stands there; NULL: an earlier version made it. The caller's. */
+json_t *backup_info_counts(const json_t *info);
 /* Adds the packs that the backup wrote. */
 void backup_info_packs(const json_t *info, struct object_names *packs);
 /*

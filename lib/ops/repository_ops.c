@@ -130,7 +130,26 @@ static int list_op(struct op_context *context, const json_t *args, json_t **ret_
 	return r;
 }
 
-/* backup.show: {password, backup?, published?} -> as a row of backup.list, with tags: [text], user; holds only where they can be read */
+/* What stands in its description, if that can be read: restic's have none. */
+static void set_counts(struct repository *repository, const struct snapshot_file *snapshot, json_t *row)
+{
+	struct repository_reader *reader = repository_reader_new(repository);
+	json_t *info = NULL, *counts;
+
+	if (repository_load_index(repository, true, NULL) == 0 && backup_info_read(reader, snapshot, &info, NULL) == 0) {
+		counts = backup_info_counts(info);
+		if (counts)
+			json_object_update_missing(row, counts);
+		json_decref(counts);
+		json_decref(info);
+	}
+	repository_reader_free(reader);
+}
+
+/*
+ * backup.show: {password, backup?, published?} -> as a row of backup.list, with tags: [text], user; holds only where they can be read; counts of its
+ * description (backup_info.h)
+ */
 static int show_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
 	AUTO_FREE char *backup = NULL;
@@ -151,6 +170,8 @@ static int show_op(struct op_context *context, const json_t *args, json_t **ret_
 		*ret_result = op_backup_to_json(&snapshot);
 		json_object_set_new(*ret_result, "tags", tags);
 		json_object_set_new(*ret_result, "user", json_from_bytes(snapshot.user));
+		if (snapshot_file_has_tag(&snapshot, "corpusfs"))
+			set_counts(repository, &snapshot, *ret_result);
 		if (backup_holds_read(repository, &holds, NULL) == 0)
 			set_holds(&holds, *ret_result);
 	}

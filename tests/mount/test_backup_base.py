@@ -150,3 +150,19 @@ def test_a_full_base_is_taken_over_from_after_a_prune_and_another_once_it_was_lo
     said = repository.run("backup", "d", repository.path, "--type", "incremental").err
     assert said == "", said
     restic_check(repository)
+
+
+def test_what_was_counted_stands_in_the_backup(repository, store):
+    """With what it has in common with its base, which nobody looked at."""
+    point = store.mount()
+    keys = ("files", "directories", "unchanged", "bytes")
+    for kind in ("full", "incremental"):
+        done = repository.backup("d", kind=kind)
+        described = json.loads(restic(repository, "dump", "latest", "/.corpusfs/backup.json"))["counts"]
+        assert described == {**{key: done[key] for key in keys}, "left_out": 0}
+        shown = repository.json("backup", "show", repository.path + "@latest")
+        assert {key: shown[key] for key in described} == described
+        assert (done["unchanged"] > 3) == (kind == "incremental") and done["files"] > 0
+        write(point + "/d/a/b/c/new", b"new")
+    said = repository.run("backup", "show", repository.path).out
+    assert "unchanged" in said and "left out" in said, said
