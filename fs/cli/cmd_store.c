@@ -357,6 +357,14 @@ static void take_operand(struct cli *cli)
 		cli->store = cli->argv[0];
 }
 
+/* The operand may also have been meant as a mountpoint. */
+static int no_status(const struct cli *cli, struct error *err)
+{
+	if (cli->argc > 0 && err->code == -EMEDIUMTYPE)
+		error_hint_shell(err, "nothing is mounted there, either; to mount a store there: corpusfs mount STORE %s", cli->argv[0]);
+	return exit_with(err);
+}
+
 static int run_status(struct cli *cli)
 {
 	AUTO_FREE char *store = NULL;
@@ -368,7 +376,7 @@ static int run_status(struct cli *cli)
 		return remote_mount_status(cli, cli->argv[0]);
 	take_operand(cli);
 	if (run_find_store(cli, &store, &err) < 0 || run_op_at(store, "store.status", json_object(), NULL, &status, &err) < 0)
-		return exit_with(&err);
+		return no_status(cli, &err);
 	int code = tell_dead(store, status);
 	add_quotas(store, status);
 	table_print_object(cli, status_columns, status);

@@ -219,6 +219,13 @@ def test_what_is_no_store_is_called_none_whoever_can_write_there(named):
     assert result.code == program.DAMAGED and "is not a store" in result.err and "--as-owner" not in result.err, result
 
 
+def test_status_of_a_mountpoint_where_nothing_is_mounted_says_so(named):
+    os.mkdir(named.area + "/point")
+    for command in (("status", named.area + "/point"), ("status", named.area)):
+        result = named.run(*command)
+        assert result.code == program.DAMAGED and "nothing is mounted there" in result.err and "corpusfs mount STORE" in result.err, result
+
+
 def test_what_cannot_become_a_store_is_not_advised_to_be_made_one(named):
     point = named.mount()
     for path in (named.area + "/file", point + "/train/file"):
