@@ -166,20 +166,18 @@ static int missing_mountpoint(const char *path, int code, struct error *err)
 static int check_mountpoint(const char *text, struct request *request, struct error *err)
 {
 	char *path = request->mountpoint = where_absolute(text);
-	enum where_kind kind;
+	bool wrote = false;
 	struct stat st;
+	int result;
 
 	if (!path)
 		return missing_mountpoint(text, -errno, err);
-	while ((kind = where_mounted(path, NULL)) == WHERE_OURS && where_health(path) == WHERE_DEAD) {
-		const bool read_only = where_is_read_only(path);
-		int result = where_remove_dead(path, err);
-		if (result < 0)
-			return result;
-		if (!read_only)
-			fprintf(stderr, "corpusfs: the daemon of the mount at %s had died: what was not synced is lost\n", path);
-	}
-	if (kind == WHERE_OURS) {
+	result = where_remove_all_dead(path, &wrote, err);
+	if (wrote)
+		fprintf(stderr, "corpusfs: the daemon of the mount at %s had died: what was not synced is lost\n", path);
+	if (result < 0)
+		return result;
+	if (where_mounted(path, NULL) == WHERE_OURS) {
 		error_set(err, -EBUSY, "%s is mounted by corpusfs already", path);
 		error_hint_shell(err, "corpusfs umount %s", path);
 		return -EBUSY;

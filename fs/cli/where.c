@@ -436,6 +436,20 @@ int where_remove_dead(const char *mountpoint, struct error *err)
 	return result;
 }
 
+int where_remove_all_dead(const char *mountpoint, bool *ret_wrote, struct error *err)
+{
+	*ret_wrote = false;
+	while (where_mounted(mountpoint, NULL) == WHERE_OURS && where_health(mountpoint) == WHERE_DEAD) {
+		const bool writes = !where_is_read_only(mountpoint);
+		const int result = where_remove_dead(mountpoint, err);
+
+		if (result < 0)
+			return result;
+		*ret_wrote = *ret_wrote || writes;
+	}
+	return 0;
+}
+
 int where_unmount(const char *mountpoint, bool lazy, struct error *err)
 {
 	int result = umount2(mountpoint, UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0)) < 0 ? -errno : 0;

@@ -29,8 +29,7 @@ class Mount:
         env = {**SECRETS, "CORPUSFS_TEST_STORE": "backups"}
         self.result = store.run("backup", "mount", place, point, "--log", self.log_path, *options, env=env)
         assert self.result.code == code, self.result.err
-        found = re.search(r"\bpid=(\d+)", self.log()) if code == 0 else None
-        self.pid = int(found.group(1)) if found else None
+        self.pid = int(re.findall(r"\bpid=(\d+)", self.log())[-1]) if code == 0 else None
 
     def log(self):
         return procs.read(self.log_path).decode()
@@ -415,6 +414,10 @@ def test_mount_whose_process_was_killed_goes_with_umount(repository, store, look
     os.kill(mount.pid, signal.SIGKILL)
     # A process whose first thread has ended looks gone while others still hold its connection.
     assert store.reap(mount.pid, 30 * program.scale()) == -signal.SIGKILL
+    again = Mount(store, repository.path, mount.point)  # takes the place of what is dead
+    assert os.listdir(mount.point) and len(procs.fuse_mounts(mount.point)) == 1
+    os.kill(again.pid, signal.SIGKILL)
+    assert store.reap(again.pid, 30 * program.scale()) == -signal.SIGKILL
     done = store.run("umount", mount.point)
     assert done.code == 0 and "read-only" in done.out, done.out + done.err
     assert not procs.fuse_mounts(mount.point)
