@@ -59,11 +59,15 @@ static int take_guard(struct restore *restore, struct error *err)
 	const struct timespec now = clock_now();
 	const struct snapshot_name name = {restore->options->dataset, result->guard};
 	struct tm tm;
+	int r;
 
 	(void)gmtime_r(&now.tv_sec, &tm);
 	(void)snprintf(result->guard, sizeof(result->guard), "before-restore-%04d%02d%02dT%02d%02d%02d.%03ldZ", tm.tm_year + 1900, tm.tm_mon + 1,
 	               tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, now.tv_nsec / 1000000);
-	return snapshot_create(restore->store, &name, 1, "taken before a restore", 0, err);
+	r = snapshot_create(restore->store, &name, 1, "taken before a restore", 0, err);
+	if (r < 0)
+		result->guard[0] = '\0';
+	return r;
 }
 
 /* Whether the backup is of the dataset: of its number, whatever it was called, or of its name, as in a store that is lost. */

@@ -276,3 +276,14 @@ def test_hints_name_what_they_are_of(repository, area):
         os.remove(path)
     said = told(repository, "import", f"restic:{repository.path}@latest", "imported", code=program.DAMAGED)
     assert f"verify {repository.path} --data" in said and f"restore {repository.path} TARGET --keep-going" in said, said
+
+
+def test_restore_over_a_replica_changes_nothing_and_says_so(repository, store, other):
+    repository.backup("d")
+    store.ok("-s", store.path, "snapshot", "create", "d@one")
+    with subprocess.Popen([store.binary, "-s", store.path, "send", "d@one"], stdout=subprocess.PIPE) as sender:
+        subprocess.run([store.binary, "-s", other.path, "receive", "replica"], stdin=sender.stdout, check=True)
+    refused = other.run("-s", other.path, "restore", repository.path, "replica", "--over", env=SECRETS)
+    assert refused.code == program.PERMISSION and "is a replica" in refused.err, refused
+    assert "in part" not in refused.err and "before-restore" not in refused.err, refused
+    assert [row["name"] for row in json.loads(other.ok("-s", other.path, "snapshot", "list", "replica", "--json"))] == ["one"]
