@@ -118,26 +118,41 @@ static int read_repository(struct report *report, const char *path, json_t **ret
 	return r;
 }
 
-/* When the newest of the backups was taken that a drill or a verification found whole, as far as the schedule's records are of this repository. */
+/* What somebody verified or drilled by hand, perhaps where no schedule looks. */
+static double noted_in(const struct report *report, const char *absolute)
+{
+	json_t *result = NULL;
+	struct error ignored = {0};
+	double taken = 0;
+
+	if (run_op_at(report->store, "backup.verified",
+	              json_pack("{s:o, s:O}", "repository", json_from_bytes(absolute), "dataset_id", json_object_get(report->shown, "dataset_id")), NULL, &result,
+	              &ignored) == 0)
+		taken = json_number_value(json_object_get(result, "taken"));
+	json_decref(result);
+	return taken;
+}
+
+/* When the newest of the backups was taken that a drill or a verification found whole. */
 static double verified_in(const struct report *report, const char *path, const json_t *rows)
 {
 	const char *scheduled = json_string_value(json_object_get(report->schedule, "repository"));
 	const json_t *done = json_object_get(report->schedule, "done");
-	const json_t *drilled = json_object_get(json_object_get(done, "drill"), "verified");
-	const json_t *read = json_object_get(json_object_get(done, "verify"), "verified");
 	AUTO_FREE char *absolute = repository_absolute(path);
+	const bool is_scheduled = scheduled && absolute && strcmp(scheduled, absolute) == 0;
+	const double drilled = is_scheduled ? json_number_value(json_object_get(json_object_get(done, "drill"), "verified")) : 0;
+	const double read = is_scheduled ? json_number_value(json_object_get(json_object_get(done, "verify"), "verified")) : 0;
+	const double noted = absolute ? noted_in(report, absolute) : 0;
 	double newest = 0;
 	json_t *row;
 	size_t i;
 
-	if (!scheduled || !absolute || strcmp(scheduled, absolute) != 0)
-		return 0;
 	/* Others may have been forgotten since. */
 	json_array_foreach(rows, i, row) {
-		const json_t *taken = json_object_get(row, "taken");
+		const double taken = json_number_value(json_object_get(row, "taken"));
 
-		if (json_equal(taken, drilled) || json_equal(taken, read))
-			newest = MAX(newest, json_real_value(taken));
+		if (taken == drilled || taken == read || taken == noted)
+			newest = MAX(newest, taken);
 	}
 	return newest;
 }
@@ -273,7 +288,8 @@ static void print_exposure(const struct report *report)
 	char then[UNITS_MAX];
 
 	if (since == 0) {
-		say("if the store were lost now, everything would be lost: there is no backup\n");
+		say("of a backup nothing is known here: none is scheduled, and no repository is named (corpusfs backup report %s REPO)\n"
+		    "if there is none, everything would be lost if the store were lost now\n", report->dataset);
 		return;
 	}
 	units_time(since, then);

@@ -13,6 +13,7 @@
 #include "lib/store/unknown.h"
 
 #define RECORD_NAME "backups"
+#define VERIFIED_NAME "verified"
 #define ID_TEXT 16
 
 static const char *const kinds[BACKUP_KINDS] = {"full", "differential", "incremental", "drill", "verify"};
@@ -331,6 +332,45 @@ static bool is_meant(const struct backup_note *note, const json_t *entry, const 
 	return !note->verified || note->failure || json_object_get(note->verified, of);
 }
 
+/* The repository that was noted last stands last, and the first one goes where there are too many. */
+static int note_verified(struct store *store, const struct backup_note *note)
+{
+	const char *of;
+	json_t *all, *known, *taken;
+	int r = json_record_read(store, VERIFIED_NAME, &all);
+
+	if (r < 0)
+		return r;
+	known = json_incref(json_object_get(all, note->repository));
+	if (!known)
+		known = json_object();
+	json_object_del(all, note->repository);
+	json_object_foreach((json_t *)note->verified, of, taken)
+		if (is_news(note, taken, json_object_get(known, of)))
+			json_object_set(known, of, taken);
+	while (json_object_size(all) >= VERIFIED_REPOSITORIES)
+		json_object_del(all, json_object_iter_key(json_object_iter(all)));
+	json_object_set_new(all, note->repository, known);
+	r = json_record_write(store, VERIFIED_NAME, all);
+	json_decref(all);
+	return r;
+}
+
+int backup_verified_get(struct store *store, const char *repository, const char *of, double *ret_taken, struct error *err)
+{
+	json_t *all;
+	int r;
+
+	pthread_mutex_lock(&record_lock);
+	r = json_record_read(store, VERIFIED_NAME, &all);
+	pthread_mutex_unlock(&record_lock);
+	if (r < 0)
+		return failed(r, err);
+	*ret_taken = json_number_value(json_object_get(json_object_get(all, repository), of));
+	json_decref(all);
+	return 0;
+}
+
 int backup_schedule_note(struct store *store, const struct backup_note *note, struct error *err)
 {
 	const char *id;
@@ -354,6 +394,8 @@ int backup_schedule_note(struct store *store, const struct backup_note *note, st
 		r = any ? json_record_write(store, RECORD_NAME, all) : 0;
 		json_decref(all);
 	}
+	if (r == 0 && note->repository && !note->failure && json_object_size(note->verified) > 0)
+		r = note_verified(store, note);
 	pthread_mutex_unlock(&record_lock);
 	return r < 0 ? failed(r, err) : 0;
 }

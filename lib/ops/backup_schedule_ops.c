@@ -132,6 +132,22 @@ static int note_op(struct op_context *context, const json_t *args, json_t **ret_
 	return r < 0 ? r : backup_schedule_note(context->store, &note, err);
 }
 
+/* backup.verified: {repository, dataset_id} -> {taken: of the newest backup of it there that a drill or a verification found good; 0: none is known} */
+static int verified_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
+{
+	const char *repository, *of;
+	double taken;
+	int r = op_arg_string(args, "repository", &repository, err);
+
+	if (r == 0)
+		r = op_arg_string(args, "dataset_id", &of, err);
+	if (r == 0)
+		r = backup_verified_get(context->store, repository, of, &taken, err);
+	if (r == 0)
+		*ret_result = json_pack("{s:f}", "taken", taken);
+	return r;
+}
+
 struct status_rows {
 	json_t *list;
 	int64_t now;
@@ -178,6 +194,7 @@ const struct op backup_schedule_ops[] = {
 	{"backup.schedule.get", "which backups are made by the clock", OP_READER, NULL, get_op},
 	{"backup.schedule.set", "make backups by the clock", OP_OWNER, NULL, set_op},
 	{"backup.due", "the backups and drills that are due", OP_READER, "due", due_op},
+	{"backup.verified", "which backup was found good in a repository", OP_READER, NULL, verified_op},
 	{"backup.note", "keep how a backup or a drill went", OP_OWNER, NULL, note_op},
 	{NULL},
 };

@@ -114,6 +114,22 @@ def test_what_would_be_lost_now_is_counted_from_the_newest_backup_that_was_verif
     assert report(repository)["newest_verified"] == taken[second], "a verification that failed verified nothing"
 
 
+def test_what_was_verified_is_known_where_nothing_is_scheduled(repository, other, store):
+    first, second = repository.backup("d")["backup"], repository.backup("d", kind="incremental")["backup"]
+    taken = {row["backup"]: row["taken"] for row in repository.backups()}
+    said = repository.run("backup", "report", "d").out
+    assert "nothing is known here" in said and "corpusfs backup report d REPO" in said
+    repository.run("backup", "drill", f"{repository.path}@{first}")
+    assert report(repository, repository.path)["newest_verified"] == taken[first]
+    repository.verify()
+    assert report(repository, repository.path)["newest_verified"] == taken[second]
+    assert "newest_verified" not in report(repository, other), "that was in another repository"
+    repository.run("backup", "forget", repository.path, second)
+    assert "newest_verified" not in report(repository, repository.path)
+    repository.verify()
+    assert report(repository, repository.path)["newest_verified"] == taken[first]
+
+
 def an_older_and_a_newer(repository, store, area):
     """Two backups of a dataset with a schedule, and {backup: when its snapshot was taken}."""
     store.ok("-s", store.path, "snapshot", "create", "d@old")
