@@ -139,18 +139,44 @@ static int write_again(struct replay *replay, struct inode *inode, struct journa
 	return 0;
 }
 
-/* Of a range the committed content counts. Caller holds inode->lock. */
+/* Caller holds inode->lock. */
+static void forget_buffered(struct replay *replay, struct inode *inode, uint64_t offset, uint64_t end)
+{
+	pending_release(replay->tree, dirty_discard(&inode->active, offset, end));
+	content_promise_less(inode);
+}
+
+/*
+ * Of a range the committed content counts. The committed length has what the change that is told here made of it, and the longer one is right:
+ * it is never longer than the file was. Caller holds inode->lock.
+ */
 static void discard(struct replay *replay, struct inode *inode, const struct journal_record *record)
 {
-	pending_release(replay->tree, dirty_discard(&inode->active, record->offset, record->offset + record->len));
-	content_promise_less(inode);
+	forget_buffered(replay, inode, record->offset, record->offset + record->len);
+	inode->size = MAX(inode->size, inode->record.size);
+}
+
+/*
+ * The length was committed: a younger record tells of a batch that came after (J3). To cut the committed content once more would cut off what
+ * that batch put there. Only what earlier records have buffered goes.
+ */
+static bool is_cut(const struct replay *replay, const struct journal_record *record)
+{
+	return record->kind == JOURNAL_TRUNCATE && atomic_load(&record->number) < last_undone(replay, record);
+}
+
+/* Caller holds inode->lock. */
+static void cut_buffered(struct replay *replay, struct inode *inode, uint64_t size)
+{
+	forget_buffered(replay, inode, size, UINT64_MAX);
+	inode->size = size;
 }
 
 static int change(struct replay *replay, struct inode *inode, struct journal_record *record)
 {
 	int result = 0;
 
-	if (record->kind == JOURNAL_TRUNCATE) {
+	if (record->kind == JOURNAL_TRUNCATE && !is_cut(replay, record)) {
 		result = truncate_inode(inode, record->offset);
 		if (result < 0)
 			return result;
@@ -162,6 +188,8 @@ static int change(struct replay *replay, struct inode *inode, struct journal_rec
 		inode->size = MAX(inode->size, record->offset);
 	else if (record->kind == JOURNAL_DISCARD)
 		discard(replay, inode, record);
+	else if (is_cut(replay, record))
+		cut_buffered(replay, inode, record->offset);
 	if (result == 0) {
 		/* Where the committed record is younger, its times count: they were set after this. */
 		if (!is_later(inode->record.ctime, record->ctime)) {

@@ -12,7 +12,8 @@
  *       written: a crash between the two does it in the journal only, and to do it wholly is right. A range that is punched or copied to is
  *       counted after its batch, before the inode's lock is given up: a crash between the two does it but for bytes that were buffered
  *       there, which somebody may have been answered. Counted before, it would drop them, and nothing would be in their place. Either was
- *       not answered itself, and is asked again by who still lives.
+ *       not answered itself, and is asked again by who still lives. So the batch of a shorter length is written before that of any range that
+ *       is counted later, and replay does not cut what is committed once more: the range may lie behind it.
  *   J4  A record may be moved (journal_move_apart) and keeps its number, so its place in the order. A crash between the copy and the
  *       forgetting leaves it twice, one right after the other, and to do each kind twice is to do it once.
  *   J5  Of changes of length that follow one another only two stay, the shortest and the last, and of times only the last: these say all. So
