@@ -8,11 +8,10 @@
 #include "lib/backup/restore_content.h"
 #include "lib/backup/used_blobs.h"
 #include "lib/backup/verify_description.h"
+#include "lib/backup/verify_pack.h"
 #include "lib/backup/verify_pieces.h"
 #include "lib/repository/blob_set.h"
 #include "lib/repository/locks.h"
-
-static const char INDEX_IS_WRONG[] = "what an index says stands in it stands elsewhere";
 
 struct verify {
 	const struct verify_options *options;
@@ -45,7 +44,7 @@ static void pack_problem(struct verify *verify, const struct blob_id *pack, int 
 	AUTO_FREE char *what = xasprintf("pack %s", name);
 	problem(verify, what, code, text);
 	(void)blob_set_put(&verify->bad_packs, pack, false);
-	if (text != INDEX_IS_WRONG)
+	if (text != VERIFY_INDEX_IS_WRONG)
 		verify->counts->has_bad_packs = true;
 }
 
@@ -210,60 +209,11 @@ static int look_at_place(void *arg, const struct blob_place *place)
 	return transfer_stopped(&verify->transfer) ? -ECANCELED : 0;
 }
 
-static const char *open_blobs(struct verify *verify, struct buf *bytes, const struct pack_blobs *blobs)
-{
-	AUTO_BUF plain = BUF_INIT;
-
-	for (size_t i = 0; i < blobs->count; i++) {
-		const struct pack_blob *blob = &blobs->items[i];
-
-		if ((uint64_t)blob->offset + blob->length > bytes->len || repository_open_blob(verify->reader, blob, bytes->data + blob->offset, &plain) < 0)
-			return "a blob in it is damaged";
-	}
-	return NULL;
-}
-
-/* Offsets grow in a header. */
-static const struct pack_blob *find_at(const struct pack_blobs *blobs, uint32_t offset)
-{
-	size_t low = 0, high = blobs->count;
-
-	while (low < high) {
-		const size_t middle = low + (high - low) / 2;
-
-		if (blobs->items[middle].offset < offset)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < blobs->count ? &blobs->items[low] : NULL;
-}
-
-/* Readers go by the index alone, and never look at the header. */
-static int compare_place(void *arg, const struct blob_place *place)
-{
-	const struct pack_blob *says = &place->blob, *is = find_at(arg, says->offset);
-
-	return is && is->offset == says->offset && is->length == says->length && is->plain == says->plain && is->is_tree == says->is_tree &&
-	                       blob_id_equal(&is->id, &says->id)
-	               ? 0
-	               : -EBADMSG;
-}
-
-static const char *compare_index(struct verify *verify, const struct blob_id *pack, struct pack_blobs *blobs)
-{
-	return blob_index_each_of(verify->options->repository->index, pack, compare_place, blobs) == 0
-	               ? NULL
-	               : INDEX_IS_WRONG;
-}
-
 /* *ret_why: what is wrong with it, or NULL. An error is of the place. */
 static int read_pack(struct verify *verify, const struct blob_id *pack, const char *name, const char **ret_why)
 {
 	struct objects *objects = verify->options->repository->objects;
-	struct pack_blobs blobs = {0};
 	AUTO_BUF bytes = BUF_INIT;
-	const char *why;
 	struct blob_id id;
 	int r = objects_get_whole(objects, OBJECT_PACK, name, PACK_BYTES_MAX, &bytes);
 
@@ -277,14 +227,7 @@ static int read_pack(struct verify *verify, const struct blob_id *pack, const ch
 		*ret_why = "it is damaged: its bytes do not have the SHA-256 that it is named by";
 		return 0;
 	}
-	if (repository_read_pack_header(verify->reader, pack, &blobs) < 0)
-		why = "its header is damaged";
-	else
-		why = open_blobs(verify, &bytes, &blobs);
-	if (!why)
-		why = compare_index(verify, pack, &blobs);
-	array_clear(&blobs);
-	*ret_why = why;
+	*ret_why = verify_pack(verify->reader, verify->options->repository->index, pack, &bytes);
 	return 0;
 }
 
@@ -317,7 +260,7 @@ static int look_into_pack(void *arg, const struct blob_id *pack)
 		return r;
 	if (why)
 		pack_problem(verify, pack, -EBADMSG, why);
-	verify->counts->has_bad_index = verify->counts->has_bad_index || why == INDEX_IS_WRONG;
+	verify->counts->has_bad_index = verify->counts->has_bad_index || why == VERIFY_INDEX_IS_WRONG;
 	transfer_tell_part(&verify->transfer, "packs", verify->counts->bytes_read, 0);
 	return transfer_stopped(&verify->transfer) ? -ECANCELED : 0;
 }
@@ -441,6 +384,19 @@ static int tell_losses(struct verify *verify, const struct object_names *names)
 
 /* --- the whole --- */
 
+static void tell_bad_index_files(struct verify *verify)
+{
+	const struct object_names *names = &verify->options->repository->bad_index_files;
+	char name[BLOB_ID_TEXT];
+
+	for (size_t i = 0; i < names->count; i++) {
+		blob_id_text(&names->items[i], name);
+		AUTO_FREE char *what = xasprintf("index file %.8s", name);
+		problem(verify, what, -EBADMSG, "it is damaged");
+	}
+	verify->counts->has_bad_index = names->count > 0;
+}
+
 static int run(struct verify *verify, struct error *err)
 {
 	struct repository *repository = verify->options->repository;
@@ -450,15 +406,11 @@ static int run(struct verify *verify, struct error *err)
 	int r = repository_list(repository, OBJECT_SNAPSHOT, &names, &why);
 
 	if (r == 0)
-		r = repository_load_index(repository, false, &why);
-	if (r == -EBADMSG) {
-		problem(verify, "the index", r, why.text);
-		verify->counts->has_bad_index = true;
 		r = repository_load_index(repository, true, &why);
-	}
-	if (r < 0) {
-		(void)error_set(err, r, "%s", why.text);
-	} else {
+	if (r < 0 && err) {
+		*err = why;
+	} else if (r == 0) {
+		tell_bad_index_files(verify);
 		verify->used = used_blobs_new(repository->index);
 		r = look_at_snapshots(verify, &names);
 	}

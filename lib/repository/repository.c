@@ -186,8 +186,12 @@ static int take_one_index_file(void *arg, size_t slot, int result, bool is_over)
 		return 0;
 	if (result == 0)
 		result = add_index_file(reading->repository->index, &reading->ids[slot], &reading->json[slot], reading->err);
+	if (reading->lenient && result == -EBADMSG) {
+		array_add(&reading->repository->bad_index_files, reading->ids[slot]);
+		return 0;
+	}
 	/* Somebody may have replaced it by another one meanwhile, which was put before it went. */
-	return result == -ENOENT || (reading->lenient && result == -EBADMSG) ? 0 : result;
+	return result == -ENOENT ? 0 : result;
 }
 
 static int load_index_files(struct repository *repository, bool lenient, struct error *err)
@@ -208,6 +212,7 @@ int repository_load_index(struct repository *repository, bool lenient, struct er
 
 	repository->index_is_whole = false;
 	array_clear(names);
+	array_clear(&repository->bad_index_files);
 	r = repository_list(repository, OBJECT_INDEX, names, err);
 	blob_index_free(repository->index);
 	repository->index = blob_index_new();

@@ -30,6 +30,7 @@ struct repository {
 	unsigned version;
 	struct blob_index *index; /* of all packs that index files name */
 	struct object_names index_files; /* that are in it, sorted */
+	struct object_names bad_index_files; /* of these, damaged ones, which who loads it leniently has passed over */
 	bool index_is_whole; /* all of them were read, and none was damaged */
 	/*
 	 * Who opened it may set these: it is called each second while a lock is waited for (locks.h; `why` is for people), and returns after that second.

@@ -260,6 +260,7 @@ void repository_close(struct repository *repository)
 		return;
 	blob_index_free(repository->index);
 	array_clear(&repository->index_files);
+	array_clear(&repository->bad_index_files);
 	objects_close(repository->objects);
 	seal_wipe(&repository->key, sizeof(repository->key));
 	free(repository);

@@ -241,7 +241,11 @@ def test_verify_says_what_mends_what_it_finds(repository):
     for path in (index, f"{repository.path}/snapshots/{first}"):
         os.chmod(path, 0o600)
     os.truncate(index, 0)
+    other = os.path.dirname(index) + "/" + 64 * "e"
+    files.put(other, b"damaged, too")
     assert cures_of(repository) == {"rebuild-index", "--keep-going"}
+    said = repository.run("backup", "verify", repository.path, code=program.FAILED).err
+    assert all(f"index file {os.path.basename(name)[:8]}: it is damaged" in said for name in (index, other)), said
     repository.run("backup", "rebuild-index", repository.path)
     assert repository.verify()["problem_count"] == 0
     big = max(repository.packs(), key=os.path.getsize)
@@ -287,3 +291,11 @@ def test_restore_over_a_replica_changes_nothing_and_says_so(repository, store, o
     assert refused.code == program.PERMISSION and "is a replica" in refused.err, refused
     assert "in part" not in refused.err and "before-restore" not in refused.err, refused
     assert [row["name"] for row in json.loads(other.ok("-s", other.path, "snapshot", "list", "replica", "--json"))] == ["one"]
+
+
+def test_verify_without_the_folder_of_indexes_says_what_makes_it_anew(repository):
+    repository.backup("d")
+    for path in glob.glob(repository.path + "/index/*"):
+        os.remove(path)
+    os.rmdir(repository.path + "/index")
+    assert f"corpusfs backup rebuild-index {repository.path}" in told(repository, "backup", "verify", repository.path, code=program.NOT_FOUND)
