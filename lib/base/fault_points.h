@@ -53,6 +53,7 @@
 	X("bulk-before-replace",         "new files; of others, the old ones or the new ones",       "who imports again")                     \
 	X("content-between-steps",       "a part of a long truncation, from the end on",             "who truncates again")                   \
 	X("copy-before-change",          "a part of a long copy, from the start on",                 "who copies again")                      \
+	X("allocate-before-step",        "nothing of it",                                            "who allocates again")                   \
 	X("copy-before-step",            "a part of a long copy, from the start on",                 "who copies again")                      \
 	X("read-before-chunks",          "as before",                                                "nobody needs to")                       \
 	X("backup-before-chunks",        "as before",                                                "nobody needs to")                       \

@@ -1,6 +1,6 @@
 /*
- * A copy that was answered is there after the process has died, whatever somebody else has written to the file and changed of its length since
- * the copy had committed what there was: in processes that die.
+ * A copy that was answered is there after the process has died, and so is the length that fallocate(2) gave, whatever somebody else has written to
+ * the file and changed of its length since it had committed what there was: in processes that die.
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -24,6 +24,7 @@
 struct scene {
 	uint32_t written_at, length, copied_to;
 	uint32_t length_after; /* set when the copy is done; 0: it stays */
+	uint32_t allocated;    /* not 0: instead of a copy, so many bytes are allocated from the start on */
 };
 
 #define WRITTEN 50U
@@ -35,7 +36,7 @@ struct model {
 
 struct copying {
 	struct inode *source, *target;
-	uint32_t to;
+	uint32_t to, allocated;
 	atomic_bool is_done;
 };
 
@@ -57,7 +58,10 @@ static void play(struct model *model, const struct scene *scene)
 	put_noise(model, 0, COMMITTED, 1);
 	put_noise(model, scene->written_at, WRITTEN, 2);
 	resize(model, scene->length);
-	put_noise(model, scene->copied_to, COPIED, 0);
+	if (scene->allocated)
+		resize(model, MAX(model->len, scene->allocated));
+	else
+		put_noise(model, scene->copied_to, COPIED, 0);
 	if (scene->length_after)
 		resize(model, scene->length_after);
 }
@@ -91,22 +95,26 @@ static void *copy_main(void *arg)
 {
 	struct copying *copying = arg;
 
-	assert_int_equal(inode_copy(copying->source, 0, copying->target, copying->to, COPIED), COPIED);
+	if (copying->allocated)
+		assert_int_equal(inode_allocate(copying->target, 0, 0, copying->allocated), 0);
+	else
+		assert_int_equal(inode_copy(copying->source, 0, copying->target, copying->to, COPIED), COPIED);
 	atomic_store(&copying->is_done, true);
 	return NULL;
 }
 
 static void work_and_die(struct tree_store *store, const struct scene *scene)
 {
-	struct copying copying = {.to = scene->copied_to};
+	struct copying copying = {.to = scene->copied_to, .allocated = scene->allocated};
+	const char *point = scene->allocated ? "allocate-before-step" : "copy-before-step";
 	pthread_t thread;
 
-	setenv("CORPUSFS_FAULT", "copy-before-step:sleep1000", 1);
+	setenv("CORPUSFS_FAULT", scene->allocated ? "allocate-before-step:sleep1000" : "copy-before-step:sleep1000", 1);
 	tree_store_open(store, false);
 	copying.source = open_file(store, "source");
 	copying.target = open_file(store, "target");
 	assert_int_equal(pthread_create(&thread, NULL, copy_main, &copying), 0);
-	fault_wait("copy-before-step");
+	fault_wait(point);
 	write_noise(copying.target, scene->written_at, WRITTEN, 2);
 	set_size(copying.target, scene->length);
 	if (atomic_load(&copying.is_done))
@@ -203,6 +211,12 @@ static void a_copy_before_a_longer_length_is_there(void **state)
 	survives((struct scene){.written_at = 0, .length = 100 * K, .copied_to = 200 * K, .length_after = 500 * K});
 }
 
+/* As above, nothing is buffered any more. */
+static void a_length_that_was_allocated_after_all_that_was_buffered_was_cut_off_is_there(void **state)
+{
+	survives((struct scene){.written_at = 500 * K, .length = 32 * K, .allocated = 300 * K});
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -210,6 +224,7 @@ int main(void)
 		cmocka_unit_test(a_copy_over_the_end_of_a_longer_length_is_there),
 		cmocka_unit_test(a_copy_after_all_that_was_buffered_was_cut_off_is_there),
 		cmocka_unit_test(a_copy_before_a_longer_length_is_there),
+		cmocka_unit_test(a_length_that_was_allocated_after_all_that_was_buffered_was_cut_off_is_there),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

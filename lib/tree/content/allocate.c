@@ -7,6 +7,7 @@
 #include <linux/falloc.h>
 #include <string.h>
 
+#include "lib/base/fault.h"
 #include "lib/tree/content/committer.h"
 #include "lib/tree/content/content.h"
 #include "lib/tree/content/file.h"
@@ -126,7 +127,7 @@ static void step_written(const struct allocation *allocation, uint64_t end)
 		pending_note(inode);
 }
 
-/* A file that grows beyond what is buffered has zeros there, which are no change of content for the journal. */
+/* Where it has something older of the inode, though nothing of that is buffered any more: a shorter length would count again. */
 static int note(const struct allocation *allocation, struct transaction *transaction, uint64_t end)
 {
 	struct inode *inode = allocation->inode;
@@ -134,7 +135,7 @@ static int note(const struct allocation *allocation, struct transaction *transac
 
 	if (allocation->punch || allocation->zero)
 		result = transaction_note_discard(transaction, inode, allocation->at, end - allocation->at);
-	if (result == 0 && !allocation->keep_size && end > inode->size && inode->active.bytes > 0)
+	if (result == 0 && !allocation->keep_size && end > inode->size)
 		result = transaction_note(transaction, inode, JOURNAL_EXTEND, end, 0);
 	return result;
 }
@@ -239,6 +240,8 @@ int inode_allocate(struct inode *inode, int mode, uint64_t offset, uint64_t len)
 	result = quota_ready(inode->view);
 	if (result == 0)
 		result = inode_commit(inode);
+	if (result == 0)
+		result = fault_point("allocate-before-step");
 	if (result == 0 && !allocation.punch)
 		result = check_room(inode, offset, len);
 	if (result < 0)
