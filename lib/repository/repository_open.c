@@ -13,7 +13,7 @@
 #define POLYNOMIAL "3da3358b4dc173"
 #define CONFIG_MAX (64U << 10)
 /* So often, and so far apart, it is looked whether somebody who makes one at the same moment puts a config in place of ours. */
-#define RIVAL_TRIES 30
+#define RIVAL_TRIES 80
 #define RIVAL_US 50000
 
 /* --- the config --- */
