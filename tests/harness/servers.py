@@ -17,20 +17,41 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 S3_SECRETS = {"AWS_ACCESS_KEY_ID": "testkey", "AWS_SECRET_ACCESS_KEY": "testsecret"}
 
 
+RANGES = range(21000, 32000, 50)  # of ports; the system gives out those above 32768 by itself
+mine = {}  # first port of a range that is this process's own, for as long as it lives: the socket that says so
+
+
+def take_range(base):
+    """A server binds its ports some seconds after it was started, so that nobody listens yet does not say that nobody will."""
+    claim = socket.socket(socket.AF_UNIX)
+    try:
+        claim.bind(f"\0corpusfs-test-ports-{base}")
+    except OSError:
+        claim.close()
+        return False
+    mine[base] = claim
+    return True
+
+
+def is_free(base, count):
+    sockets = []
+    try:
+        for port in range(base, base + count):
+            sockets.append(socket.socket())
+            sockets[-1].bind(("127.0.0.1", port))
+    except OSError:
+        return False
+    finally:
+        for one in sockets:
+            one.close()
+    return True
+
+
 def free_port(count=1):
-    """The first of so many neighbours that nobody listens on. The system gives out ports above 32768 by itself."""
-    for base in range(21000 + os.getpid() % 500 * 20, 32000, 50):
-        sockets = []
-        try:
-            for port in range(base, base + count):
-                sockets.append(socket.socket())
-                sockets[-1].bind(("127.0.0.1", port))
+    """The first of so many neighbours that nobody listens on, and no other process of the tests will."""
+    for base in (*mine, *RANGES):
+        if (base in mine or take_range(base)) and is_free(base, count):
             return base
-        except OSError:
-            continue
-        finally:
-            for one in sockets:
-                one.close()
     raise AssertionError("no free ports")
 
 
