@@ -357,3 +357,11 @@ def test_snapshots_on_a_disk_that_is_really_full(small):  # noqa: F811
     store.umount()
     store.mount(point)
     assert tree.differences(expected[None], tree.scan(fs)) == []
+
+
+def test_thousands_of_snapshots_go_in_one_command(fs, store):
+    names = [f"s{number}" for number in range(5000)]
+    for name in names:
+        os.mkdir(f"{fs}/.snapshots/{name}")
+    store.ok("-s", store.path, "snapshot", "destroy", *(f"d@{name}" for name in names[1:]))
+    assert os.listdir(fs + "/.snapshots") == ["s0"]

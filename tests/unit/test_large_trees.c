@@ -227,6 +227,7 @@ static void lie(struct scene *scene, const char *backup, const struct blob_id *t
 	struct repository_hand *hand = repository_hand_new(writer);
 	struct repository_reader *reader = repository_reader_new(repository);
 	char text[BLOB_ID_TEXT], name[BLOB_ID_TEXT], trees_name[] = LARGE_TREES_DIR;
+	struct node info[2] = {{0}}; /* the description, and the pieces */
 	struct node one = {.name = text, .mode = S_IFDIR | 0555, .has_subtree = true, .subtree = *pieces}, root[2] = {{0}};
 	struct node trees = {.name = trees_name, .mode = S_IFDIR | 0555, .has_subtree = true};
 	struct writer_counts counts;
@@ -238,12 +239,15 @@ static void lie(struct scene *scene, const char *backup, const struct blob_id *t
 	assert_int_equal(backup_info_find(reader, &snapshot.tree, BACKUP_INFO_DIR, &root[0]), 0);
 	assert_int_equal(backup_info_find(reader, &snapshot.tree, "d", &root[1]), 0);
 	put_tree(hand, &one, 1, &trees.subtree);
-	put_tree(hand, &trees, 1, &root[0].subtree);
+	assert_int_equal(backup_info_find(reader, &root[0].subtree, "backup.json", &info[0]), 0);
+	info[1] = trees;
+	put_tree(hand, info, 2, &root[0].subtree);
 	put_tree(hand, root, 2, &snapshot.tree);
 	assert_int_equal(repository_hand_end(hand, &err), 0);
 	assert_int_equal(repository_writer_end(writer, &counts, &err), 0);
 	snapshot.time.tv_sec += 60; /* the newest */
 	assert_int_equal(snapshot_file_write(repository, &snapshot, name, &err), 0);
+	node_clear(&info[0]);
 	node_clear(&root[0]);
 	node_clear(&root[1]);
 	snapshot_file_clear(&snapshot);
