@@ -142,7 +142,7 @@ static bool has_zeros(int fd, uint64_t first, uint64_t end, struct buf *room)
 		buf_reset(room);
 		buf_reserve(room, len);
 		got = pread(fd, room->data, len, (off_t)first);
-		if (got <= 0 || room->data[0] != 0 || memcmp(room->data, room->data + 1, (size_t)got - 1) != 0)
+		if (got <= 0 || !bytes_are_zeros(room->data, (size_t)got))
 			return false;
 		first += (uint64_t)got;
 	}

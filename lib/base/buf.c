@@ -240,3 +240,10 @@ int bytes_compare(const void *a, size_t a_len, const void *b, size_t b_len)
 
 	return order ? order : a_len < b_len ? -1 : a_len > b_len;
 }
+
+bool bytes_are_zeros(const void *data, size_t len)
+{
+	const uint8_t *bytes = data;
+
+	return len == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, len - 1) == 0);
+}

@@ -25,6 +25,7 @@ struct buf {
 void buf_clear(struct buf *buf);                    /* frees; the buffer is empty and usable again */
 /* The order of bytes: negative, 0, positive; a beginning comes before what it begins. Of no bytes the pointer may be NULL. */
 int bytes_compare(const void *a, size_t a_len, const void *b, size_t b_len);
+bool bytes_are_zeros(const void *data, size_t len);
 void buf_reset(struct buf *buf);                    /* keeps the memory */
 void buf_fit(struct buf *buf);                      /* gives back what is not filled */
 void buf_reserve(struct buf *buf, size_t extra);    /* room for `extra` bytes after len */

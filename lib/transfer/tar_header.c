@@ -81,7 +81,7 @@ static int count_at(const uint8_t *block, struct field field, uint64_t *ret_coun
 
 bool tar_is_zeros(const uint8_t block[TAR_BLOCK])
 {
-	return block[0] == 0 && memcmp(block, block + 1, TAR_BLOCK - 1) == 0;
+	return bytes_are_zeros(block, TAR_BLOCK);
 }
 
 bool tar_is_header(const uint8_t block[TAR_BLOCK])

@@ -164,14 +164,6 @@ static int archive_failed(struct unpack *unpack)
 	return unpack->stream_result < 0 ? unpack->stream_result : damaged(unpack, archive_error_string(unpack->archive));
 }
 
-static bool are_zeros(const uint8_t *data, size_t len)
-{
-	for (size_t i = 0; i < len; i++)
-		if (data[i] != 0)
-			return false;
-	return true;
-}
-
 /* Some of its filters take whatever they do not know for the end. */
 static int check_rest(struct unpack *unpack)
 {
@@ -180,10 +172,10 @@ static int check_rest(struct unpack *unpack)
 	size_t len;
 	int r;
 
-	if (left > unpack->given_len || !are_zeros(unpack->given + (unpack->given_len - left), left))
+	if (left > unpack->given_len || !bytes_are_zeros(unpack->given + (unpack->given_len - left), left))
 		return damaged(unpack, "something else follows it");
 	while ((r = stream_in_next(unpack->in, &data, &len)) == 1) {
-		if (!are_zeros(data, len))
+		if (!bytes_are_zeros(data, len))
 			return damaged(unpack, "something else follows it");
 		stream_in_take(unpack->in, len);
 	}
