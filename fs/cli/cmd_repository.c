@@ -159,12 +159,12 @@ static int run_verify(struct cli *cli)
 	code = repository_ask(cli, "backup.verify", args, "verify", &result);
 	if (code != EXIT_OK)
 		return code;
-	if (cli_option(cli, "json"))
+	if (cli_option(cli, "json")) {
 		repository_print_json(result);
-	else
+	} else {
 		print_verified(result, cli_option(cli, "data") || sample);
-	if (!cli_option(cli, "json"))
 		print_cures(cli->argv[0], result);
+	}
 	code = number(result, "problem_count") == 0 ? EXIT_OK : EXIT_FAILED;
 	if (cli_option(cli, "data") && percent == 100)
 		repository_note(cli, "verify", (double)(clock_ms() - began) / 1000, json_object_get(result, "verified"),

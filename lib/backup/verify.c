@@ -20,7 +20,8 @@ struct verify {
 	struct repository_reader *reader;
 	struct used_blobs *used;
 	struct blob_set seen; /* of descriptions (verify_description.h) */
-	const struct snapshot_file *snapshot; /* whose description and pieces are looked at */
+	const struct snapshot_file *snapshot; /* whose pieces are looked at */
+	struct verify_description description; /* of the backup that is looked at */
 	struct blob_id pack; /* that is looked at */
 	bool pack_is_there;
 	uint64_t pack_size;
@@ -71,16 +72,16 @@ static int tree_problem(void *arg, const struct used_problem *found)
 	return 0;
 }
 
-static bool is_explained(struct verify *verify, const struct snapshot_file *snapshot, const char *path, const struct node *node, const char *what)
+static bool is_explained(const struct verify *verify, const char *path, const struct node *node, const char *what)
 {
-	return what == USED_WRONG_LENGTH && verify_description_explains(verify->reader, verify->options->repository->index, snapshot, path, node);
+	return what == USED_WRONG_LENGTH && verify_description_explains(&verify->description, verify->options->repository->index, path, node);
 }
 
 static void node_problem(void *arg, const struct snapshot_file *snapshot, const char *path, const struct node *node, const char *what)
 {
 	AUTO_FREE char *where = xasprintf("backup %.8s: %s", snapshot->name, path);
 
-	if (is_explained(arg, snapshot, path, node, what))
+	if (is_explained(arg, path, node, what))
 		return;
 	problem(arg, where, -EBADMSG, what);
 	((struct verify *)arg)->has_wrong = true;
@@ -116,15 +117,19 @@ static int go_on_looking(void *arg)
 	return transfer_stopped(&verify->transfer) ? -ECANCELED : 0;
 }
 
-/* Of a disk that cannot read a part of it, the part is damaged. */
-static int look_at_description(struct verify *verify, const struct snapshot_file *snapshot,
-			       void (*tell)(void *arg, const char *path, int code, const char *text), void *arg)
+/* The trees of a backup, and then its description. Of a disk that cannot read a part of that, the part is damaged. */
+static int look_at_backup(struct verify *verify, const struct snapshot_file *snapshot, struct used_blobs *used, const struct used_walk *walk,
+			  verify_description_fn tell)
 {
-	struct verify_description look = {.reader = verify->reader, .problem = tell, .seen = verify->seen, .arg = arg};
-	int r = verify_description_of(&look, snapshot);
+	int r = verify_description_open(verify->reader, snapshot, &verify->seen, &verify->description);
 
-	verify->seen = look.seen;
-	return is_away(verify, r) ? r : 0;
+	r = is_away(verify, r) ? r : used_blobs_add(used, walk, snapshot);
+	if (r == 0) {
+		r = verify_description_look(&verify->description, tell, walk->arg);
+		r = is_away(verify, r) ? r : 0;
+	}
+	verify_description_close(&verify->description);
+	return r;
 }
 
 static void lose_snapshot(struct verify *verify, const char *name, int code)
@@ -161,10 +166,8 @@ static int look_at_snapshots(struct verify *verify, const struct object_names *n
 			continue;
 		}
 		verify->counts->snapshots++;
-		r = used_blobs_add(verify->used, &walk, &snapshot);
 		verify->snapshot = &snapshot;
-		if (r == 0)
-			r = look_at_description(verify, &snapshot, description_problem, verify);
+		r = look_at_backup(verify, &snapshot, verify->used, &walk, description_problem);
 		if (r == 0)
 			r = verify_pieces_of(&pieces, &snapshot);
 		snapshot_file_clear(&snapshot);
@@ -322,7 +325,8 @@ static void hurt_content(void *arg, const char *path, const struct blob_id *id)
 
 static void hurt_node(void *arg, const struct snapshot_file *snapshot, const char *path, const struct node *node, const char *what)
 {
-	if (!is_explained(((struct hurt *)arg)->verify, snapshot, path, node, what))
+	(void)snapshot;
+	if (!is_explained(((struct hurt *)arg)->verify, path, node, what))
 		hurt_path(arg, path);
 }
 
@@ -345,10 +349,8 @@ static int tell_hurt(struct verify *verify, const struct snapshot_file *snapshot
 	struct hurt hurt = {.verify = verify};
 	const struct used_walk walk = {.reader = verify->reader, .problem = hurt_tree, .content = hurt_content, .wrong = hurt_node, .tree = go_on, .arg = &hurt};
 	struct used_blobs *used = used_blobs_new(verify->options->repository->index);
-	int r = used_blobs_add(used, &walk, snapshot);
+	int r = look_at_backup(verify, snapshot, used, &walk, hurt_description);
 
-	if (r == 0)
-		r = look_at_description(verify, snapshot, hurt_description, &hurt);
 	if (hurt.count > 0) {
 		AUTO_FREE char *what = xasprintf("backup %.8s of %s", snapshot->name, backup_dataset(snapshot));
 		AUTO_FREE char *text = xasprintf("%llu file%s or director%s of it cannot be restored whole, the first is %s", (unsigned long long)hurt.count,
