@@ -379,6 +379,20 @@ static void keep_what_was_put(struct backup *backup)
 		(void)!repository_writer_end(backup->writer, &counts, &ignored);
 }
 
+static void begin_lists(struct backup *backup)
+{
+	entry_list_init(&backup->exact);
+	entry_list_init(&backup->large);
+	entry_list_init(&backup->left_out);
+}
+
+static void clear_lists(struct backup *backup)
+{
+	entry_list_clear(&backup->exact);
+	entry_list_clear(&backup->large);
+	entry_list_clear(&backup->left_out);
+}
+
 static int run(struct backup *backup, struct error *err)
 {
 	struct backup_tree tree = {.transfer = &backup->transfer, .store = backup->store, .repository = backup->options->repository,
@@ -412,12 +426,8 @@ static int run(struct backup *backup, struct error *err)
 	if (!transfer_stopped(&backup->transfer) && !backup_base_met_all(&backup->base)) {
 		backup_base_forget_changes(&backup->base);
 		backup->result->compared = false;
-		entry_list_clear(&backup->exact);
-		entry_list_clear(&backup->large);
-		entry_list_clear(&backup->left_out);
-		entry_list_init(&backup->exact);
-		entry_list_init(&backup->large);
-		entry_list_init(&backup->left_out);
+		clear_lists(backup);
+		begin_lists(backup);
 		node_clear(&backup->top);
 		backup_tree_run(&tree);
 	}
@@ -444,9 +454,7 @@ int backup_run(struct store *store, const struct backup_options *options, struct
 		return -EINVAL;
 	}
 	transfer_begin(&backup.transfer, &options->transfer);
-	entry_list_init(&backup.exact);
-	entry_list_init(&backup.large);
-	entry_list_init(&backup.left_out);
+	begin_lists(&backup);
 	pthread_mutex_init(&backup.settling, NULL);
 	backup_identity_init(&backup.identity);
 	r = run(&backup, err);
@@ -456,9 +464,7 @@ int backup_run(struct store *store, const struct backup_options *options, struct
 	backup_base_clear(&backup.base, store);
 	repository_writer_free(backup.writer);
 	repository_lock_release(backup.lock);
-	entry_list_clear(&backup.exact);
-	entry_list_clear(&backup.large);
-	entry_list_clear(&backup.left_out);
+	clear_lists(&backup);
 	node_clear(&backup.top);
 	if (backup.view)
 		store_view_put(store, backup.view);

@@ -132,6 +132,12 @@ static int by_path(const void *a, const void *b)
 	return strcmp(one->path, other->path);
 }
 
+static void sort_by_path(struct entry_paths *paths)
+{
+	if (paths->entries.count > 0)
+		qsort(paths->entries.items, paths->entries.count, sizeof(*paths->entries.items), by_path);
+}
+
 void entry_paths_read(struct entry_paths *paths, const json_t *list)
 {
 	size_t i;
@@ -147,8 +153,7 @@ void entry_paths_read(struct entry_paths *paths, const json_t *list)
 		unescape_add(&path, text, strlen(text));
 		array_add(&paths->entries, (struct entry_path){.path = (char *)path.data, .entry = json_incref(entry)});
 	}
-	if (paths->entries.count > 0)
-		qsort(paths->entries.items, paths->entries.count, sizeof(*paths->entries.items), by_path);
+	sort_by_path(paths);
 }
 
 void entry_paths_clear(struct entry_paths *paths)
@@ -173,8 +178,7 @@ void entry_paths_add_without_zeros(struct entry_paths *paths, const struct entry
 		if (has_no_zeros(from->entry))
 			array_add(&paths->entries, (struct entry_path){.path = xstrdup(from->path), .entry = json_incref(from->entry)});
 	}
-	if (paths->entries.count > 0)
-		qsort(paths->entries.items, paths->entries.count, sizeof(*paths->entries.items), by_path);
+	sort_by_path(paths);
 }
 
 /* The first entry whose path is not before the given one. */

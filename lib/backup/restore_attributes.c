@@ -92,7 +92,7 @@ void restore_attributes_times(struct restore_target *target, const struct stat *
 		return;
 	pthread_mutex_lock(&clamped->lock);
 	if (clamped->count < RESTORE_CLAMPED_NAMES)
-		clamped->names[clamped->count] = xstrdup(*path ? path : ".");
+		buf_addf(&clamped->names, "%s%s", clamped->count == 0 ? "" : ", ", *path ? path : ".");
 	clamped->count++;
 	pthread_mutex_unlock(&clamped->lock);
 }

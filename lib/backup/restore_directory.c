@@ -340,14 +340,8 @@ static int lock_target(const struct restore_options *options, struct error *err)
 
 static void end_clamped(struct restore_clamped *clamped, struct restore_result *result)
 {
-	AUTO_BUF names = BUF_INIT;
-
-	for (size_t i = 0; i < MIN(clamped->count, RESTORE_CLAMPED_NAMES); i++) {
-		buf_addf(&names, "%s%s", i == 0 ? "" : ", ", clamped->names[i]);
-		free(clamped->names[i]);
-	}
 	result->clamped = clamped->count;
-	result->clamped_first = clamped->count > 0 ? xstrdup((char *)names.data) : NULL;
+	result->clamped_first = (char *)steal_ptr(clamped->names.data); /* buf_addf ends it with a NUL */
 	pthread_mutex_destroy(&clamped->lock);
 }
 

@@ -23,7 +23,7 @@
 struct restore_clamped {
 	pthread_mutex_t lock; /* guards what follows */
 	uint64_t count;
-	char *names[RESTORE_CLAMPED_NAMES]; /* of the first ones; owned */
+	struct buf names; /* of the first ones, as text */
 };
 
 struct restore_target {
