@@ -40,13 +40,12 @@ static int get_config(struct objects *objects, struct buf *ret_config, struct er
 /* What is sealed with another key looks as what is damaged. */
 static bool fits_config(const struct buf *config, const struct seal_key *key)
 {
-	AUTO_BUF copy = BUF_INIT;
+	AUTO_BUF plain = BUF_INIT;
 	struct seal *seal = seal_new(key);
 	bool fits;
 
-	buf_reserve(&copy, config->len + 1);
-	buf_add(&copy, config->data, config->len);
-	fits = seal_open(seal, copy.data, copy.len, copy.data + SEAL_IV) == 0;
+	buf_reserve(&plain, config->len);
+	fits = seal_open(seal, config->data, config->len, plain.data) == 0;
 	seal_free(seal);
 	return fits;
 }
