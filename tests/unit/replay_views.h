@@ -30,4 +30,16 @@ static inline void put(void *arg, struct view *view)
 {
 }
 
+/* Reads as far as the longest file goes. */
+static inline void assert_content(struct inode *inode, const uint8_t *bytes, uint32_t len, uint32_t most)
+{
+	AUTO_FREE uint8_t *out = xmalloc(most);
+	struct attr attr;
+
+	inode_attr(inode, &attr);
+	assert_int_equal(attr.size, len);
+	assert_int_equal(inode_read(inode, 0, most, out), len);
+	assert_memory_equal(out, bytes, len);
+}
+
 #endif

@@ -133,14 +133,11 @@ static void __attribute__((noreturn)) work_and_die(struct tree_store *store, str
 
 static void compare(struct inode *inode, const struct file *file)
 {
-	AUTO_FREE uint8_t *out = xmalloc(FILE_MAX);
 	struct attr attr;
 
 	inode_attr(inode, &attr);
-	assert_int_equal(attr.size, file->len);
 	assert_true(file->mtime == 0 || attr.mtime.tv_sec == file->mtime);
-	assert_int_equal(inode_read(inode, 0, FILE_MAX, out), file->len);
-	assert_memory_equal(out, file->bytes, file->len);
+	assert_content(inode, file->bytes, file->len, FILE_MAX);
 }
 
 /* The next process: it has the memory and the database as the first left them. */

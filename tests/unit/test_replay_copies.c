@@ -107,9 +107,10 @@ static void work_and_die(struct tree_store *store, const struct scene *scene)
 {
 	struct copying copying = {.to = scene->copied_to, .allocated = scene->allocated};
 	const char *point = scene->allocated ? "allocate-before-step" : "copy-before-step";
+	AUTO_FREE char *fault = xasprintf("%s:sleep1000", point);
 	pthread_t thread;
 
-	setenv("CORPUSFS_FAULT", scene->allocated ? "allocate-before-step:sleep1000" : "copy-before-step:sleep1000", 1);
+	setenv("CORPUSFS_FAULT", fault, 1);
 	tree_store_open(store, false);
 	copying.source = open_file(store, "source");
 	copying.target = open_file(store, "target");
@@ -125,17 +126,6 @@ static void work_and_die(struct tree_store *store, const struct scene *scene)
 	_exit(0);
 }
 
-static void compare(struct inode *inode, const struct model *model)
-{
-	AUTO_FREE uint8_t *out = xmalloc(FILE_MAX);
-	struct attr attr;
-
-	inode_attr(inode, &attr);
-	assert_int_equal(attr.size, model->len);
-	assert_int_equal(inode_read(inode, 0, FILE_MAX, out), model->len);
-	assert_memory_equal(out, model->bytes, model->len);
-}
-
 static void go_on(struct tree_store *store, const struct scene *scene)
 {
 	const struct replay_views views = {.find = find, .put = put, .arg = store};
@@ -148,9 +138,9 @@ static void go_on(struct tree_store *store, const struct scene *scene)
 	assert_int_equal(tree_replay(store->tree, &views, &replayed), 0);
 	assert_true(replayed.records >= 3); /* written, the length, the copy */
 	inode = open_file(store, "target");
-	compare(inode, model);
+	assert_content(inode, model->bytes, model->len, FILE_MAX);
 	assert_int_equal(inode_commit(inode), 0);
-	compare(inode, model);
+	assert_content(inode, model->bytes, model->len, FILE_MAX);
 	inode_close(inode);
 	tree_store_close(store);
 }

@@ -162,7 +162,7 @@ static void discard(struct replay *replay, struct inode *inode, const struct jou
  */
 static bool is_cut(const struct replay *replay, const struct journal_record *record)
 {
-	return record->kind == JOURNAL_TRUNCATE && atomic_load(&record->number) < last_undone(replay, record);
+	return atomic_load(&record->number) < last_undone(replay, record);
 }
 
 /* Caller holds inode->lock. */
@@ -174,13 +174,11 @@ static void cut_buffered(struct replay *replay, struct inode *inode, uint64_t si
 
 static int change(struct replay *replay, struct inode *inode, struct journal_record *record)
 {
-	int result = 0;
+	const bool is_shorter = record->kind == JOURNAL_TRUNCATE, cuts_buffered = is_shorter && is_cut(replay, record);
+	int result = is_shorter && !cuts_buffered ? truncate_inode(inode, record->offset) : 0;
 
-	if (record->kind == JOURNAL_TRUNCATE && !is_cut(replay, record)) {
-		result = truncate_inode(inode, record->offset);
-		if (result < 0)
-			return result;
-	}
+	if (result < 0)
+		return result;
 	mutex_take(&inode->lock);
 	if (record->kind == JOURNAL_WRITE)
 		result = write_again(replay, inode, record);
@@ -188,7 +186,7 @@ static int change(struct replay *replay, struct inode *inode, struct journal_rec
 		inode->size = MAX(inode->size, record->offset);
 	else if (record->kind == JOURNAL_DISCARD)
 		discard(replay, inode, record);
-	else if (is_cut(replay, record))
+	else if (cuts_buffered)
 		cut_buffered(replay, inode, record->offset);
 	if (result == 0) {
 		/* Where the committed record is younger, its times count: they were set after this. */
