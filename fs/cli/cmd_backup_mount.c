@@ -16,7 +16,6 @@
 
 static int find_paths(const char *mountpoint, const char *log, char *ret_paths[2], struct error *err)
 {
-	bool wrote;
 	int r = 0;
 
 	ret_paths[0] = where_absolute(mountpoint);
@@ -25,7 +24,7 @@ static int find_paths(const char *mountpoint, const char *log, char *ret_paths[2
 	if (r == -ENOENT)
 		error_hint_shell(err, "make the mountpoint first: mkdir -p %s", mountpoint);
 	if (r == 0)
-		r = where_remove_all_dead(ret_paths[0], &wrote, err);
+		r = where_remove_all_dead(ret_paths[0], err);
 	if (r == 0 && log && !(ret_paths[1] = where_absolute_new(log)))
 		r = error_set(err, -errno, "%s: %s", log, strerror(errno));
 	return r;

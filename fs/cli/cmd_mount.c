@@ -166,15 +166,12 @@ static int missing_mountpoint(const char *path, int code, struct error *err)
 static int check_mountpoint(const char *text, struct request *request, struct error *err)
 {
 	char *path = request->mountpoint = where_absolute(text);
-	bool wrote = false;
 	struct stat st;
 	int result;
 
 	if (!path)
 		return missing_mountpoint(text, -errno, err);
-	result = where_remove_all_dead(path, &wrote, err);
-	if (wrote)
-		fprintf(stderr, "corpusfs: the daemon of the mount at %s had died: what was not synced is lost\n", path);
+	result = where_remove_all_dead(path, err);
 	if (result < 0)
 		return result;
 	if (where_mounted(path, NULL) == WHERE_OURS) {

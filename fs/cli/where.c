@@ -436,16 +436,16 @@ int where_remove_dead(const char *mountpoint, struct error *err)
 	return result;
 }
 
-int where_remove_all_dead(const char *mountpoint, bool *ret_wrote, struct error *err)
+int where_remove_all_dead(const char *mountpoint, struct error *err)
 {
-	*ret_wrote = false;
 	while (where_mounted(mountpoint, NULL) == WHERE_OURS && where_health(mountpoint) == WHERE_DEAD) {
 		const bool writes = !where_is_read_only(mountpoint);
 		const int result = where_remove_dead(mountpoint, err);
 
 		if (result < 0)
 			return result;
-		*ret_wrote = *ret_wrote || writes;
+		if (writes)
+			fprintf(stderr, "corpusfs: the daemon of the mount at %s had died: what was not synced is lost\n", mountpoint);
 	}
 	return 0;
 }

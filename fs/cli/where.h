@@ -68,8 +68,8 @@ int where_open_abort(const char *mountpoint);
 void where_abort(int fd);
 /* Takes a dead mount away, as root by umount2, else through fusermount3. */
 WARN_UNUSED int where_remove_dead(const char *mountpoint, struct error *err);
-/* Takes all dead mounts of ours away that lie over one another there. `ret_wrote`: one of them could be written. */
-WARN_UNUSED int where_remove_all_dead(const char *mountpoint, bool *ret_wrote, struct error *err);
+/* Takes all dead mounts of ours away that lie over one another there, and tells the user what is lost with them. */
+WARN_UNUSED int where_remove_all_dead(const char *mountpoint, struct error *err);
 
 /* Whether what is mounted there, topmost, is mounted read-only. */
 bool where_is_read_only(const char *mountpoint);
