@@ -1,22 +1,28 @@
 """Data sets that are elsewhere: published in a bucket of Ceph's S3 gateway, which runs on this machine and in its memory, and mounted
-from there; beside rclone and restic, which read the same bucket. All of them share the processors with the server."""
+from there; beside rclone, restic and s3fs, which read the same bucket. All of them share the processors with the server."""
 
+import contextlib
 import json
+import os
 import shutil
 import socket
+import time
 
-from machine import procs
+from machine import Failed, procs
 from rows import Measure, per_second
 from verdict import Row
 from ways import Store, Way, import_tar
 
 from harness.servers import S3, S3_SECRETS
 
-TOOLS = ("ceph-mon", "ceph-osd", "radosgw", "rclone", "restic")
+TOOLS = ("ceph-mon", "ceph-osd", "radosgw", "rclone", "restic", "s3fs")
 PASSWORD = "bench"
 FIRST_BYTE_S, PUBLISH_S = 1.0, 5.0
 RESTIC_BYTES = 16 << 20  # it reads 1.5 MB a second, as it asks for each blob by itself
 MEMORY = 8 << 30  # that the server may fill at full size
+PICTURES = 4  # of so many images one is in the bucket, in a repository and as an object of its own
+READERS, SHARE = 4, 0.4  # read so much of them at random
+MOUNTS, EACH = 16, 64 << 20  # machines that mount one snapshot at once, and what each reads
 
 
 class Place:
@@ -55,6 +61,25 @@ class Place:
         self.password = self.write("password", PASSWORD + "\n")
         self.keys = self.write("keys", "".join(f"{name.lower()} = {value}\n" for name, value in S3_SECRETS.items()))
 
+    def rclone(self, *args):
+        """Seconds."""
+        env = {"RCLONE_CONFIG": "/dev/null", "RCLONE_CACHE_DIR": self.home + "/rclone", "RCLONE_S3_PROVIDER": "Ceph",
+               "RCLONE_S3_ENDPOINT": f"http://127.0.0.1:{self.server.port}", "RCLONE_S3_ACCESS_KEY_ID": S3_SECRETS["AWS_ACCESS_KEY_ID"],
+               "RCLONE_S3_SECRET_ACCESS_KEY": S3_SECRETS["AWS_SECRET_ACCESS_KEY"], "AWS_CA_BUNDLE": ""}  # rclone fails where one is named
+        return self.machine.run("env", *(f"{name}={value}" for name, value in env.items()), "rclone", *args, limit=300)[0]
+
+    def pictures(self, name):
+        """Some of the images: in a repository, and each as an object below plain/."""
+        folder = self.home + "/pictures"
+        self.machine.remove(folder)
+        names = self.data.names_of("images")[::PICTURES]
+        for each in names:
+            os.makedirs(os.path.dirname(f"{folder}/{each}"), exist_ok=True)
+            os.link(f"{self.data.path('images')}/{each}", f"{folder}/{each}")
+        self.write("pictures.list", "".join(each + "\n" for each in names))
+        self.store.run("import", folder, name, limit=300)
+        self.rclone("copy", "--transfers", "16", folder, ":s3:test/plain")
+
     def publish(self, name, first=False):
         """Seconds."""
         if first:
@@ -74,7 +99,9 @@ class Place:
             self.taken.add(name)
 
     def shards(self, name):
+        """In a repository, and the first one as an object, too."""
         self.store.run("import", self.data.path("shards"), name, limit=300)
+        self.rclone("copyto", f"{self.data.path('shards')}/{self.data.names_of('shards')[0]}", ":s3:test/shard")
 
     def mount(self, name):
         """Where nothing of it is known yet. Returns seconds."""
@@ -96,6 +123,18 @@ class Place:
             self.server.stop()
 
 
+def together(machine, commands, each):
+    """MB/s of commands that run side by side and get so many bytes each."""
+    with contextlib.ExitStack() as stack:
+        start = time.monotonic()
+        started = [stack.enter_context(machine.helper("sh", "-c", 'exec "$@" >/dev/null', "sh", *command)) for command in commands]
+        for process in started:
+            machine.wait(process, 300)
+            if process.returncode:
+                raise Failed(f"{machine.name(commands[0])}: exit {process.returncode}")
+        return len(commands) * each / 1e6 / (time.monotonic() - start)
+
+
 class Reader(Way):
     """Somebody who reads what is in the bucket: rate() is MB/s of all shards, of which nothing is here."""
 
@@ -109,6 +148,14 @@ class Reader(Way):
     def close(self):
         self.place.close()
 
+    def read_pictures(self, root):
+        """MB/s of some in random order, by several readers."""
+        self.machine.drop()
+        listing = self.place.home + "/pictures.list"
+        with open(listing, encoding="ascii") as handle:
+            count = max(20, int(len(handle.readlines()) * SHARE))
+        return per_second(self.machine.driver("read", root, listing, 9, READERS, count, limit=300), "bytes") / 1e6
+
     def read(self, root):
         return per_second(self.machine.driver("read", root, self.data.listing("shards"), 0, 1, 0, limit=300), "bytes") / 1e6
 
@@ -118,6 +165,27 @@ class Remote(Reader):
         self.place.mount("shards")
         self.machine.drop()
         return self.read(self.place.point)
+
+    def rate_of_pictures(self):
+        self.place.mount("pictures")
+        return self.read_pictures(self.place.point)
+
+    def rate_of_many(self):
+        """MB/s of all machines together, each of which has its own mount and its own cache, and reads the beginning of the same shard."""
+        home, first = self.place.home, self.data.names_of("shards")[0]
+        points = [f"{home}/many/{number}" for number in range(MOUNTS)]
+        self.machine.remove(home + "/many")
+        try:
+            for point in points:
+                self.machine.run("mkdir", "-p", point + "/mnt")
+                self.place.run("mount", "shards:shards", point + "/mnt", "-o", f"cache={point}/cache")
+            self.machine.drop()
+            return together(self.machine, [("head", "-c", str(EACH), f"{point}/mnt/{first}") for point in points], min(EACH, self.data.shard))
+        finally:
+            for point in points:
+                if self.machine.mounted(point + "/mnt"):
+                    self.place.run("umount", point + "/mnt", limit=60)
+            self.machine.remove(home + "/many")
 
     def again(self):
         """All of it is in the cache on the disk, and in no memory."""
@@ -143,6 +211,17 @@ class Local(Reader):
         return json.loads(self.place.store.run("snapshot", "list", "shards", "--json")[1])[-1]["name"]
 
 
+class Server(Reader):
+    """Clients that do nothing with what they get."""
+
+    def rate_of_many(self):
+        size = min(EACH, self.data.shard)
+        keys = self.place.write("curl", f'user = "{S3_SECRETS["AWS_ACCESS_KEY_ID"]}:{S3_SECRETS["AWS_SECRET_ACCESS_KEY"]}"\n')
+        ask = ("curl", "-sf", "--config", keys, "--aws-sigv4", "aws:amz:us-east-1:s3", "-H", "x-amz-content-sha256: UNSIGNED-PAYLOAD",
+               "--range", f"0-{size - 1}", f"http://127.0.0.1:{self.place.server.port}/test/shard")
+        return together(self.machine, [ask] * MOUNTS, size)
+
+
 class Rclone(Reader):
     """It copies the repository's packs to the disk."""
 
@@ -150,12 +229,31 @@ class Rclone(Reader):
         target = self.home + "/copy"
         self.machine.remove(target)
         self.machine.drop()
-        env = {"RCLONE_CONFIG": "/dev/null", "RCLONE_S3_PROVIDER": "Ceph", "RCLONE_S3_ENDPOINT": self.place.server.url("").partition("/test/")[0][3:],
-               "RCLONE_S3_ACCESS_KEY_ID": S3_SECRETS["AWS_ACCESS_KEY_ID"], "RCLONE_S3_SECRET_ACCESS_KEY": S3_SECRETS["AWS_SECRET_ACCESS_KEY"],
-               "AWS_CA_BUNDLE": ""}  # rclone fails where one is named
-        seconds = self.machine.run("rclone", "copy", ":s3:test/shards/data", target, env=env, limit=300)[0]
+        seconds = self.place.rclone("copy", ":s3:test/shards/data", target)
         self.machine.remove(target)
         return self.data.size("shards") / 1e6 / seconds
+
+    def rate_of_pictures(self):
+        """By its mount, with its cache on the disk."""
+        self.machine.remove(self.place.home + "/rclone")
+        self.machine.run("mkdir", "-p", self.place.point)
+        self.place.rclone("mount", "--daemon", "--vfs-cache-mode", "full", "--read-only", ":s3:test/plain", self.place.point)
+        try:
+            return self.read_pictures(self.place.point)
+        finally:
+            self.machine.umount(self.place.point)
+
+
+class S3fs(Reader):
+    def rate_of_pictures(self):
+        secret = self.place.write("s3fs", f"{S3_SECRETS['AWS_ACCESS_KEY_ID']}:{S3_SECRETS['AWS_SECRET_ACCESS_KEY']}\n")
+        os.chmod(secret, 0o600)
+        url = f"http://127.0.0.1:{self.place.server.port}"
+        self.machine.run("env", "AWS_CA_BUNDLE=", "s3fs", "test:/plain", self.place.point, "-o", f"passwd_file={secret},url={url},use_path_request_style,ro")
+        try:
+            return self.read_pictures(self.place.point)
+        finally:
+            self.machine.umount(self.place.point)
 
 
 class ResticMount(Reader):
@@ -210,6 +308,24 @@ def second(place):
     return function
 
 
+def pictures(place):
+    def function(bench, way):
+        place.take("pictures", place.pictures)
+        try:
+            return way.rate_of_pictures()
+        finally:
+            way.close()
+    return function
+
+
+def many(place):
+    def function(bench, way):
+        place.take("shards", place.shards)
+        place.umount()
+        return way.rate_of_many()
+    return function
+
+
 def publish_few(place):
     """Seconds of publishing after 1% of the files changed."""
     def function(bench, way):
@@ -230,12 +346,15 @@ def prepare(bench, program):
     """Adds the ways; returns (measures, rows)."""
     place = Place(bench, program)
     bench.closing.append(place.stop)
-    for kind, name in ((Remote, "remote"), (Local, "local"), (Rclone, "rclone"), (ResticMount, "restic-mount")):
+    for kind, name in ((Remote, "remote"), (Local, "local"), (Rclone, "rclone"), (ResticMount, "restic-mount"), (S3fs, "s3fs"),
+                       (Server, "server")):
         bench.ways[name] = kind(place, name)
     measures = [
         Measure("remote-first", "s", ("remote", "budget"), first_byte(place)),
         Measure("remote-shards", "MB/s", ("remote", "rclone", "restic-mount"), sequential(place)),
         Measure("remote-second", "MB/s", ("remote", "local"), second(place)),
+        Measure("remote-images", "MB/s", ("remote", "rclone", "s3fs"), pictures(place)),
+        Measure("remote-many", "MB/s", ("remote", "server"), many(place)),
         Measure("remote-publish", "s", ("remote", "budget"), publish_few(place)),
     ]
     rows = [
@@ -243,6 +362,9 @@ def prepare(bench, program):
         Row("remote-shards", "sequential read of shards in a remote mount, with nothing cached", "remote-shards", "remote",
             [("rclone", ">=", 0.8), ("restic-mount", ">=", 3)]),
         Row("remote-second", "the same once more, from the cache on the disk", "remote-second", "remote", [("local", ">=", 0.95)]),
+        Row("remote-images", "images of a remote mount in random order, with nothing cached, 4 readers", "remote-images", "remote",
+            [("rclone", ">=", 1), ("s3fs", ">=", 1)]),
+        Row("remote-many", "sixteen remote mounts of one snapshot at once, all that they read", "remote-many", "remote", [("server", ">=", 0.8)]),
         Row("remote-publish", "publish after 1% of 100,000 files changed (at scale 1)", "remote-publish", "remote", [("budget", "<=", 1.0)]),
     ]
     return measures, rows

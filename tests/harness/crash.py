@@ -132,7 +132,7 @@ class Stage:
         self.mount()
         for name in self.witnesses:
             self.store.create(name)
-        self.counts = {"power cuts": 0, "operations": 0, "injected failures": 0, "kills": 0, "checks": 0, "scrubs": 0}
+        self.counts = {"power cuts": 0, "operations": 0, "kills": 0, "checks": 0, "scrubs": 0}
 
     def mount(self):
         self.store.mount(self.point, options=self.options, env=self.environment)

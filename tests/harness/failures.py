@@ -3,7 +3,7 @@
 import mmap
 import struct
 
-from harness import program
+from harness import counts, program
 
 
 class Failures:
@@ -33,9 +33,12 @@ class Failures:
         self.begin(1 + self.CALLS.index(call))
 
     def stop(self):
-        """Returns how many calls have failed."""
+        """Returns how many calls have failed since the order, and notes them."""
         self.begin(0)
-        return self.ORDER.unpack(self.page[: self.ORDER.size])[4]
+        failed = self.ORDER.unpack(self.page[: self.ORDER.size])[4]
+        self.page[: self.ORDER.size] = self.ORDER.pack(0, 0, 0, 0, 0, self.inside.encode(), -1)
+        counts.note({"injected failures": failed})
+        return failed
 
     def count(self):
         """From now on; none fails."""
