@@ -377,6 +377,21 @@ def etcd(shared_etcd):
 
 
 @pytest.fixture
+def etcd_users(etcd):
+    """root; who, who may publish; reader, who may not. All have the same password."""
+    for user in ("root", "who", "reader"):
+        etcd.ask("auth/user/add", {"name": user, "password": "testsecret"})
+    for role, kind in (("root", None), ("writes", "READWRITE"), ("reads", "READ")):
+        etcd.ask("auth/role/add", {"name": role})
+        if kind:
+            # corpusfs/ to corpusfs0
+            etcd.ask("auth/role/grant", {"name": role, "perm": {"permType": kind, "key": "Y29ycHVzZnMv", "range_end": "Y29ycHVzZnMw"}})
+    for user, role in (("root", "root"), ("who", "writes"), ("reader", "reads")):
+        etcd.ask("auth/user/grant", {"user": user, "role": role})
+    etcd.ask("auth/enable", {})
+
+
+@pytest.fixture
 def remotes(store, source, area):
     store.ok("-s", store.path, "import", source, "d")
     return Remotes(store, area)

@@ -395,23 +395,8 @@ def test_key_that_is_damaged(published, remotes, elsewhere, area):
     assert remotes.heads() == {"d": 2, "other": 2}
 
 
-@pytest.fixture
-def users(etcd):
-    """root; who, who may publish; reader, who may not. All have the same password."""
-    for user in ("root", "who", "reader"):
-        etcd.ask("auth/user/add", {"name": user, "password": "testsecret"})
-    for role, kind in (("root", None), ("writes", "READWRITE"), ("reads", "READ")):
-        etcd.ask("auth/role/add", {"name": role})
-        if kind:
-            # corpusfs/ to corpusfs0
-            etcd.ask("auth/role/grant", {"name": role, "perm": {"permType": kind, "key": "Y29ycHVzZnMv", "range_end": "Y29ycHVzZnMw"}})
-    for user, role in (("root", "root"), ("who", "writes"), ("reader", "reads")):
-        etcd.ask("auth/user/grant", {"user": user, "role": role})
-    etcd.ask("auth/enable", {})
-
-
 @pytest.mark.timeout(120)
-def test_users(agreed, users, remotes, area):
+def test_users(agreed, etcd_users, remotes, area):
     named = {user: remotes.write(user, f"user = {user}\npassword = {password}\n")
              for user, password in (("who", "testsecret"), ("reader", "testsecret"), ("wrong", "testsecret"))}
     with open(named["wrong"], "w", encoding="ascii") as handle:
