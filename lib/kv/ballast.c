@@ -162,10 +162,15 @@ static struct logs look_at_logs(const char *db)
 	return logs;
 }
 
+uint64_t ballast_log_bytes(const char *db)
+{
+	return look_at_logs(db).bytes;
+}
+
 /* Replaying the logs writes at most what they hold. */
 int ballast_admit_open(struct ballast *ballast, struct error *err)
 {
-	const uint64_t needed = look_at_logs(ballast->db).bytes + FLOOR;
+	const uint64_t needed = ballast_log_bytes(ballast->db) + FLOOR;
 
 	pthread_mutex_lock(&ballast->lock);
 	give_up(ballast, needed, needed + MIB, 0);

@@ -48,5 +48,6 @@ void ballast_files_end(struct ballast *ballast);
 void ballast_lend(struct ballast *ballast);
 
 uint64_t ballast_missing(struct ballast *ballast); /* bytes that were given up, and are to come back */
+uint64_t ballast_log_bytes(const char *db); /* in the logs of the database in this directory */
 
 #endif

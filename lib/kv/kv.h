@@ -259,6 +259,7 @@ uint64_t kv_estimate_keys(struct kv *kv, enum kv_family family);
 uint64_t kv_room_missing(struct kv *kv); /* what was given up for a full disk, and is to come back: no content may take it */
 uint64_t kv_disk_bytes(struct kv *kv, enum kv_family family);
 uint64_t kv_total_bytes(struct kv *kv); /* of all families */
+uint64_t kv_log_bytes(struct kv *kv);   /* of the write-ahead logs: what is in no table yet is there */
 
 /* Bytes of memory: the block cache; what is to be flushed; indexes and filters of content and of the dedup index, which have no budget. */
 struct kv_memory {

@@ -6,6 +6,11 @@
 
 #define QUIET_SHARE 8 /* of the budget for memory: with less, RocksDB does not flush by itself */
 
+uint64_t kv_log_bytes(struct kv *kv)
+{
+	return ballast_log_bytes(kv->path);
+}
+
 int kv_admit_files(struct kv *kv, uint64_t bytes)
 {
 	return ballast_admit_files(kv->ballast, bytes, kv_unflushed(kv), true);

@@ -74,9 +74,9 @@ static json_t *uncommitted_status(struct store *store, const struct tree_usage *
 
 /*
  * store.status: {} -> {path, uuid, format, created, chunk_min, chunk_average, chunk_max, datasets, snapshots,
- * disk_bytes, free_bytes, dirty_bytes, dirty_files, cached_inodes, gc_wanted, dropped_bytes}, read_only (why) when it is, and write_error
- * when the database has stopped writing; uncommitted {files, error, file: one of them, DATASET/PATH} when content cannot be committed, which is
- * tried again;
+ * disk_bytes: in tables and write-ahead logs, free_bytes, dirty_bytes, dirty_files, cached_inodes, gc_wanted, dropped_bytes}, read_only (why) when it
+ * is, and write_error when the database has stopped writing; uncommitted {files, error, file: one of them, DATASET/PATH} when content cannot be
+ * committed, which is tried again;
  * damage {chunks, healed, tables: some are damaged, unneeded: only in what no file needs of content}; scrub {phase of one that has not ended, begun,
  * chunks, last_end, last_chunks, last_bytes, last_damaged, every: seconds}; healing (heal_plan.h); backups (op_backups.h). The daemon adds pid, mounts and gc.
  */
@@ -96,7 +96,7 @@ static int store_status(struct op_context *context, const json_t *args, json_t *
 	                  "created", (json_int_t)superblock->created, "chunk_min", (json_int_t)superblock->chunk_min,
 	                  "chunk_average", (json_int_t)superblock->chunk_average, "chunk_max", (json_int_t)superblock->chunk_max,
 	                  "datasets", (json_int_t)counts.datasets, "snapshots", (json_int_t)counts.snapshots, "disk_bytes",
-	                  (json_int_t)kv_total_bytes(store_kv(context->store)), "free_bytes", (json_int_t)usage.free_bytes,
+	                  (json_int_t)(kv_total_bytes(store_kv(context->store)) + kv_log_bytes(store_kv(context->store))), "free_bytes", (json_int_t)usage.free_bytes,
 	                  "dirty_bytes", (json_int_t)usage.dirty_bytes, "dirty_files", (json_int_t)usage.dirty_inodes,
 	                  "cached_inodes", (json_int_t)usage.cached_inodes, "gc_wanted", gc_wanted(context->store),
 			  "dropped_bytes", (json_int_t)gc_dropped_bytes(context->store));

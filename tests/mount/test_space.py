@@ -66,6 +66,23 @@ def overwrite(fd, mapped, step, count):
         os.fstat(fd)
 
 
+def test_what_is_in_the_log_only_is_on_disk(store):
+    point = store.mount()
+    store.create("d")
+    with open(point + "/d/f", "wb") as handle:
+        handle.write(os.urandom(2 * MIB))
+        handle.flush()
+        os.fsync(handle.fileno())
+
+    def told():
+        return json.loads(cli(store, "status", "--json"))["disk_bytes"]
+
+    assert 2 * MIB <= told() <= size(store)
+    assert "on disk        0 B" not in cli(store, "status")
+    store.umount()
+    assert 2 * MIB <= told() <= size(store)
+
+
 @pytest.mark.sanitize
 @pytest.mark.kinds("way")
 @pytest.mark.parametrize("durable", ["fsync", "sync", "syncfs"])
