@@ -15,7 +15,6 @@
 #include "fs/cli/units.h"
 #include "fs/cli/where.h"
 #include "fs/daemon/serve/daemon.h"
-#include "lib/base/clock.h"
 #include "lib/base/escape.h"
 #include "lib/base/file.h"
 #include "lib/base/shell.h"
@@ -202,9 +201,9 @@ static void print_scrub(const json_t *status)
 	const json_int_t end = json_integer_value(json_object_get(scrub, "last_end")),
 			 damaged = json_integer_value(json_object_get(scrub, "last_damaged"));
 	const char *phase = json_string_value(json_object_get(scrub, "phase"));
-	char when[32];
+	char when[UNITS_MAX];
 
-	clock_format(end, when);
+	units_time((double)end, when);
 	if (end > 0)
 		say("last scrub     %s, %lld damaged\n", when, (long long)damaged);
 	else

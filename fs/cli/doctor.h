@@ -1,6 +1,6 @@
 /*
  * What `corpusfs doctor` looks at. Each finding is a JSON object {area, what, value, state: "ok", "slow", "note" (neither slow nor
- * wrong, but to be known) or "bad", mend: what to do, or ""}.
+ * wrong, but to be known) or "bad", mend: what to do, or "", time?: the value as seconds since 1970, where it is a time}.
  * The checks of the system need nothing; those of a store ask its daemon, if it has one.
  */
 #ifndef CORPUSFS_CLI_DOCTOR_H

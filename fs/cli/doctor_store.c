@@ -77,7 +77,7 @@ static void check_damage(json_t *findings, const json_t *status)
 	const json_int_t chunks = number(damage, "chunks"), end = number(scrub, "last_end");
 	const bool tables = json_is_true(json_object_get(damage, "tables")), unneeded = json_is_true(json_object_get(damage, "unneeded"));
 	const bool old = end + SCRUB_AGE_WANTED < clock_now().tv_sec;
-	char value[64], when[32] = "never";
+	char value[64], when[UNITS_MAX] = "never";
 
 	snprintf(value, sizeof(value), "%lld chunk%s%s", (long long)chunks, chunks == 1 ? "" : "s", tables ? ", tables" : "");
 	if (chunks > 0 || tables)
@@ -89,8 +89,10 @@ static void check_damage(json_t *findings, const json_t *status)
 		doctor_note(findings, "store", "damage", unneeded ? DOCTOR_NOTE : DOCTOR_OK, unneeded ? "none that a file needs" : "none known",
 			    "tables of content have damaged blocks: corpusfs repair --apply makes them anew, while the store is not mounted");
 	if (end > 0)
-		clock_format(end, when);
+		units_time((double)end, when);
 	doctor_note(findings, "store", "last scrub", old ? DOCTOR_NOTE : DOCTOR_OK, when, "corpusfs scrub, or corpusfs scrub schedule monthly");
+	if (end > 0)
+		json_object_set_new(json_array_get(findings, json_array_size(findings) - 1), "time", json_integer(end));
 }
 
 static void check_healing(json_t *findings, const json_t *status)

@@ -10,10 +10,10 @@
 #include "fs/cli/repository.h"
 #include "fs/cli/run.h"
 #include "fs/cli/say.h"
+#include "fs/cli/units.h"
 #include "fs/daemon/control/client.h"
 #include "lib/backup/leases.h"
 #include "lib/base/buf.h"
-#include "lib/base/clock.h"
 #include "lib/ops/json.h"
 #include "lib/store/datasets.h"
 
@@ -125,9 +125,9 @@ void mount_lease_print(const json_t *status)
 	json_array_foreach(json_object_get(status, "leases"), i, row) {
 		const bool is_had = strcmp(text_of(row, "state"), "had") == 0, is_lost = strcmp(text_of(row, "state"), "lost") == 0;
 		const char *shown = json_is_true(json_object_get(row, "read_only")) ? "READ-ONLY" : "NOT YET READ-ONLY";
-		char since[32];
+		char since[UNITS_MAX];
 
-		clock_format(json_integer_value(json_object_get(row, "since")), since);
+		units_time((double)json_integer_value(json_object_get(row, "since")), since);
 		say("lease          %s: ", text_of(row, "dataset"));
 		if (is_had)
 			say("the writer of %s%s since %s, in term %lld, for %lld s more unless it goes on\n", text_of(row, "place"), text_of(row, "as"), since,

@@ -4,16 +4,16 @@
 
 #include "fs/cli/run.h"
 #include "fs/cli/say.h"
-#include "lib/base/clock.h"
+#include "fs/cli/units.h"
 
 static void print_begun(const json_t *row, const char *key, const char *format)
 {
 	const json_int_t begun = json_integer_value(json_object_get(row, key));
-	char when[32];
+	char when[UNITS_MAX];
 
 	if (begun == 0)
 		return;
-	clock_format(begun, when);
+	units_time((double)begun, when);
 	say(", ");
 	say(format, when);
 }
@@ -27,10 +27,10 @@ static void print_planned(const json_t *status)
 	json_array_foreach(json_object_get(status, "backups"), i, row) {
 		const json_int_t last = json_integer_value(json_object_get(row, "time"));
 		const char *failure = json_string_value(json_object_get(row, "failure")), *kind = json_string_value(json_object_get(row, "kind"));
-		char when[32] = "not made yet";
+		char when[UNITS_MAX] = "not made yet";
 
 		if (last > 0)
-			clock_format(last, when);
+			units_time((double)last, when);
 		if (!kind) {
 			say("backups        %s\n", failure);
 			continue;
@@ -52,14 +52,14 @@ static void print_healing(const json_t *status)
 	const json_t *healing = json_object_get(status, "healing"), *last = json_object_get(healing, "last");
 	const json_int_t chunks = json_integer_value(json_object_get(last, "chunks"));
 	const char *failure = json_string_value(json_object_get(healing, "failure"));
-	char when[32];
+	char when[UNITS_MAX];
 
 	if (last) {
-		clock_format(json_integer_value(json_object_get(last, "time")), when);
+		units_time((double)json_integer_value(json_object_get(last, "time")), when);
 		say("healed         %s, %lld chunk%s from %s\n", when, (long long)chunks, chunks == 1 ? "" : "s", json_string_value(json_object_get(last, "from")));
 	}
 	if (failure) {
-		clock_format(json_integer_value(json_object_get(healing, "tried")), when);
+		units_time((double)json_integer_value(json_object_get(healing, "tried")), when);
 		say("healing        tried %s: %s\n", when, failure);
 	}
 }

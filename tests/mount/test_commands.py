@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 
 import pytest
 
@@ -54,6 +55,26 @@ def test_status_and_lists_are_json_on_request(fs, store):
 
 
 @pytest.mark.sanitize
+def test_times_are_local_for_people_and_utc_for_programs(store):
+    zone = {"TZ": "FAR-05:30"}  # east of Greenwich
+    store.create("d")
+    store.ok("-s", store.path, "snapshot", "create", "d@s")
+    store.ok("-s", store.path, "scrub")
+
+    def local(seconds):
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds + 5 * 3600 + 1800))
+
+    def told(*args):
+        return store.run("-s", store.path, *args, env=zone).out
+
+    status = json.loads(told("status", "--json"))
+    assert f"last scrub     {local(status['scrub']['last_end'])}, 0 damaged" in told("status")
+    assert local(status["created"]) in told("status")
+    assert local(json.loads(told("snapshot", "list", "--json"))[0]["taken"]) in told("snapshot", "list")
+    assert [row["time"] for row in json.loads(told("doctor", store.path, "--json")) if row["what"] == "last scrub"] == [status["scrub"]["last_end"]]
+    assert f"last scrub: {local(status['scrub']['last_end'])}" in told("doctor", store.path)
+
+
 def test_same_commands_work_mounted_or_not(store):
     def names():
         return [row["name"] for row in json.loads(store.ok("-s", store.path, "dataset", "list", "--json"))]
