@@ -39,7 +39,7 @@
  * The number of all that one daemon leaves to the next: this page, kept.h, lib/tree/inodes/journal.h, the options (fs/daemon/serve/heritage.h). It
  * is raised with any change of them: a program takes over only from one with the same number.
  */
-#define SUPERVISOR_HERITAGE 4
+#define SUPERVISOR_HERITAGE 5
 #define SUPERVISOR_SESSIONS 128
 #define SUPERVISOR_DEAD_MAX 16 /* more than die before one has taken the store */
 #define SUPERVISOR_OPTIONS_MAX 65536

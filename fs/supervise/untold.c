@@ -18,6 +18,26 @@ static void get(const struct untold *untold, uint64_t at, void *data, size_t len
 		((uint8_t *)data)[i] = untold->bytes[(at + i) % UNTOLD_BYTES];
 }
 
+/* Inodes that follow each other have bits that do, too. */
+static uint64_t bit_of(uint32_t view, uint64_t ino)
+{
+	return (ino + (view * 0x9e3779b97f4a7c15ULL >> 44)) % UNTOLD_BITS;
+}
+
+static void note_lost(struct untold *untold, const struct untold_change *change)
+{
+	const uint64_t bit = bit_of(change->view, change->ino);
+
+	atomic_fetch_or(&untold->lost_bits[bit / 64], 1ULL << bit % 64);
+	atomic_store(&untold->lost, LOST_ROUNDS);
+}
+
+static void fill_bits(struct untold *untold, uint64_t with)
+{
+	for (size_t i = 0; i < UNTOLD_BITS / 64; i++)
+		atomic_store_explicit(&untold->lost_bits[i], with, memory_order_relaxed);
+}
+
 void untold_add(struct untold *untold, const struct untold_change *change, const char *name)
 {
 	const uint64_t to = atomic_load(&untold->to);
@@ -25,7 +45,7 @@ void untold_add(struct untold *untold, const struct untold_change *change, const
 	const size_t len = strnlen(name, UNTOLD_NAME_MAX);
 
 	if (to - atomic_load(&untold->from) + sizeof(put_change) + len > UNTOLD_BYTES) {
-		atomic_store(&untold->lost, LOST_ROUNDS);
+		note_lost(untold, change);
 		return;
 	}
 	put_change.len = (uint8_t)len;
@@ -46,28 +66,52 @@ void untold_told(struct untold *untold, uint64_t end)
 	atomic_store(&untold->from, end);
 	if (lost > 0)
 		atomic_store(&untold->lost, lost - 1);
+	if (lost == 1)
+		fill_bits(untold, 0);
 }
 
-bool untold_each(const struct untold *untold, void (*each)(void *arg, const struct untold_change *change, const char *name), void *arg)
+static bool nonsense(struct untold *untold)
+{
+	fill_bits(untold, UINT64_MAX);
+	atomic_store(&untold->lost, LOST_ROUNDS);
+	return false;
+}
+
+bool untold_each(struct untold *untold, void (*each)(void *arg, const struct untold_change *change, const char *name), void *arg)
 {
 	const uint64_t to = atomic_load(&untold->to);
 	uint64_t at = atomic_load(&untold->from);
 
 	if (to - at > UNTOLD_BYTES)
-		return false;
+		return nonsense(untold);
 	while (at < to) {
 		char name[UNTOLD_NAME_MAX + 1] = {0};
 		struct untold_change change;
 
 		if (to - at < sizeof(change))
-			return false;
+			return nonsense(untold);
 		get(untold, at, &change, sizeof(change));
 		at += sizeof(change);
 		if (to - at < change.len)
-			return false;
+			return nonsense(untold);
 		get(untold, at, name, change.len);
 		at += change.len;
 		each(arg, &change, name);
 	}
 	return atomic_load(&untold->lost) == 0;
+}
+
+uint64_t untold_next_lost(const struct untold *untold, uint32_t view, uint64_t from, uint64_t end)
+{
+	while (from < end) {
+		const uint64_t bit = bit_of(view, from);
+		const uint64_t left = atomic_load_explicit(&untold->lost_bits[bit / 64], memory_order_relaxed) >> bit % 64;
+
+		if (left) {
+			from += (uint64_t)__builtin_ctzll(left);
+			break;
+		}
+		from += 64 - bit % 64;
+	}
+	return from < end ? from : end;
 }

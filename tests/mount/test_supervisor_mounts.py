@@ -1,5 +1,6 @@
 """All kinds of mounts outlive their daemon: a user's own, several places of one session, what was detached, full disks, those that are forced."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -351,3 +352,32 @@ def test_changes_are_told_by_a_daemon_that_takes_long_until_it_serves(store):
         handle.write(b"newer")
         kill(store)
         procs.poll(lambda: os.pread(seen.fileno(), 10, 0) == b"newer" and os.fstat(seen.fileno()).st_size == 5, 30, "it shows")
+
+
+@succession.needs
+@pytest.mark.timeout(120)
+def test_more_changes_than_a_daemon_can_leave_are_told_all_the_same(store):
+    """What read-only mounts have open shows them, although nothing is known of them but that they may have been."""
+    store.create("d")
+    point = store.mount(options="supervise", env={"CORPUSFS_FAULT": "notice-before-kernel:sleep30000:2"})
+    put(point + "/d/file", b"old")
+    places = store.mount(options="ro") + "/d", store.mount(dataset="d", options="ro")
+    with contextlib.ExitStack() as stack:
+        handle = stack.enter_context(open(point + "/d/file", "r+b", buffering=0))
+        seen = [stack.enter_context(open(place + "/file", "rb")).fileno() for place in places]
+
+        def show(content):
+            return all(os.fstat(file).st_size == len(content) and os.pread(file, 100, 0) == content for file in seen)
+
+        assert show(b"old")
+        handle.write(b"newer")
+        procs.poll(lambda: show(b"newer"), 30, "it shows")
+        for number in range(2000):
+            os.mknod(f"{point}/d/{number:0250}")
+        for number in range(100):
+            os.chmod(f"{point}/d/{number:0250}", 0o600)  # what has a place for no name has one for these
+        handle.write(b" still")
+        store.ok("-s", store.path, "snapshot", "create", "d@meanwhile")
+        kill(store)
+        procs.poll(lambda: show(b"newer still"), 30, "it shows, too")
+    assert "more had changed" in store.log()

@@ -54,11 +54,28 @@ void mount_group_settle(struct mount_group *group)
 	changes_settle(group);
 }
 
+static bool can_tell_all_names(struct mount_group *group)
+{
+	struct mount **mounts;
+	const size_t count = group_mounts(group, &mounts);
+	bool can = true;
+
+	for (size_t i = 0; i < count; i++) {
+		can &= mounts[i]->options.snapshot || session_has_epoch(mount_session(mounts[i]));
+		mount_put(mounts[i]);
+	}
+	free(mounts);
+	return can;
+}
+
 void mount_group_resumed(struct mount_group *group)
 {
-	if (!changes_resume(group))
-		group_log(group, "warning", "more had changed than a daemon can leave to the next one: read-only mounts may show some of it as it was, "
-		                            "where it is open");
+	if (changes_resume(group))
+		return;
+	group_log(group, "info", "more had changed than a daemon can leave to the next one: the kernel is told of all files that may have changed");
+	if (!can_tell_all_names(group))
+		group_log(group, "warning", "other mounts may show names as they were, for a day at most: the kernel is told of all names at once only since "
+		                            "Linux 6.16");
 }
 
 void mount_group_free(struct mount_group *group)

@@ -6,6 +6,7 @@
 #include <utlist.h>
 
 #include "fs/fuse/group/mount_group.h"
+#include "fs/fuse/notify/lost_changes.h"
 #include "fs/fuse/session/node.h"
 #include "lib/base/buf.h"
 #include "lib/base/clock.h"
@@ -15,6 +16,7 @@
 #define PERIOD_MS 200
 #define WRITE_BACK_PERIODS 2
 #define SETTLE_MS 1000
+#define LOST_PIECE 65536 /* inodes, told in one round */
 
 struct change {
 	struct change_key {
@@ -45,6 +47,7 @@ struct changes {
 	bool hurry, leave;
 	struct untold *untold; /* NULL: nobody would tell it later */
 	bool resumes;          /* what a daemon before this one has left there is not told yet */
+	struct lost_changes *lost; /* what it could not leave, as long as that is not told; NULL: there is none */
 };
 
 /* False: it is noted already. */
@@ -95,11 +98,17 @@ static void add_left(void *arg, const struct untold_change *left, const char *na
 bool changes_resume(struct mount_group *group)
 {
 	struct changes *changes = group->changes;
+	struct lost_changes *lost = NULL;
 	bool known = true;
 
 	pthread_mutex_lock(&changes->lock);
 	if (changes->untold)
 		known = untold_each(changes->untold, add_left, changes);
+	pthread_mutex_unlock(&changes->lock);
+	if (!known)
+		lost = lost_changes_new(group->store, changes->untold);
+	pthread_mutex_lock(&changes->lock);
+	changes->lost = lost;
 	changes->resumes = false;
 	pthread_mutex_unlock(&changes->lock);
 	return known;
@@ -179,17 +188,24 @@ static void close_all(struct mount_group *group, struct kept *list)
 	}
 }
 
+/* Whether something of the head can be seen in the mount. */
+static bool shows(const struct mount *mount, uint32_t view)
+{
+	const uint32_t root_view = mount_root_view(mount);
+
+	return !mount->options.snapshot && (!root_view || root_view == view);
+}
+
 /*
  * Names are expired, not dropped: who stands in a directory that is still there would lose it, the one who has just
  * made it first of all. Where that is not to be had, names in lists are left to their short time.
  */
 static void tell(struct mount *mount, const struct change_key *key)
 {
-	const uint32_t root_view = mount_root_view(mount);
 	const struct node node = {.kind = key->kind, .view = key->view, .ino = key->ino};
 	const uint64_t id = node_encode(node, &mount->gate.root);
 
-	if (mount == key->source || mount->options.snapshot || (root_view && key->view != root_view))
+	if (mount == key->source || !shows(mount, key->view))
 		return;
 	if (key->attributes)
 		session_notify_attributes(mount_session(mount), id);
@@ -223,6 +239,29 @@ static void tell_all(struct mount_group *group, struct change *pending)
 	free(mounts);
 }
 
+/* A piece of them. False: that was all. */
+static bool tell_lost(struct mount_group *group, struct lost_changes *lost)
+{
+	struct mount **mounts;
+	const size_t count = group_mounts(group, &mounts);
+	struct lost_inode inode;
+	bool more = true;
+
+	for (unsigned told = 0; told < LOST_PIECE && more; told++) {
+		more = lost_changes_next(lost, &inode);
+		for (size_t i = 0; i < count && more; i++) {
+			const struct node node = {.kind = NODE_FILE, .view = inode.view, .ino = inode.ino};
+
+			if (shows(mounts[i], inode.view))
+				session_notify_inode(mount_session(mounts[i]), node_encode(node, &mounts[i]->gate.root));
+		}
+	}
+	for (size_t i = 0; i < count; i++)
+		mount_put(mounts[i]);
+	free(mounts);
+	return more;
+}
+
 void changes_tell_name(struct mount_group *group, uint32_t view, uint64_t dir, const char *name)
 {
 	const struct change_key what = { .ino = dir, .view = view, .kind = NODE_FILE };
@@ -231,10 +270,9 @@ void changes_tell_name(struct mount_group *group, uint32_t view, uint64_t dir, c
 
 	for (size_t i = 0; i < count; i++) {
 		const struct node node = { .kind = NODE_FILE, .view = view, .ino = dir };
-		const uint32_t root_view = mount_root_view(mounts[i]);
 		const uint64_t id = node_encode(node, &mounts[i]->gate.root);
 
-		if (!mounts[i]->options.snapshot && (!root_view || root_view == view)) {
+		if (shows(mounts[i], view)) {
 			session_notify_entry(mount_session(mounts[i]), id, name);
 			session_notify_inode(mount_session(mounts[i]), id);
 		}
@@ -257,11 +295,12 @@ static void *changes_main(void *arg)
 	struct changes *changes = arg;
 	unsigned periods = 0;
 	uint64_t told;
-	bool all;
+	bool all, more;
 
 	pthread_mutex_lock(&changes->lock);
 	while (!changes->leave) {
 		const struct timespec until = clock_after_ms(PERIOD_MS);
+		struct lost_changes *lost;
 		struct change *pending;
 		struct kept *expired;
 
@@ -272,17 +311,21 @@ static void *changes_main(void *arg)
 		changes->rounds_begun++;
 		pending = steal_ptr(changes->pending);
 		told = changes->untold ? untold_end(changes->untold) : 0;
-		all = !changes->resumes;
+		lost = changes->lost;
+		all = !changes->resumes && !lost;
 		expired = changes->kept_before;
 		changes->kept_before = steal_ptr(changes->kept);
 		pthread_mutex_unlock(&changes->lock);
 		close_all(changes->group, expired);
 		if (pending)
 			tell_all(changes->group, pending);
+		more = lost && tell_lost(changes->group, lost);
 		if (++periods % WRITE_BACK_PERIODS == 0)
 			write_back_all(changes->group);
 		pthread_mutex_lock(&changes->lock);
 		changes->rounds_done = changes->rounds_begun;
+		if (lost && !more)
+			lost_changes_free(steal_ptr(changes->lost));
 		if (changes->untold && all)
 			untold_told(changes->untold, told);
 		pthread_cond_broadcast(&changes->told);
@@ -343,6 +386,7 @@ void changes_free(struct changes *changes)
 	pthread_join(changes->thread, NULL);
 	close_all(changes->group, changes->kept_before);
 	close_all(changes->group, changes->kept);
+	lost_changes_free(changes->lost);
 	HASH_ITER (hh, changes->pending, change, next) {
 		HASH_DEL(changes->pending, change);
 		free(change->key);

@@ -43,7 +43,10 @@ void changes_note_entry(struct mount_group *group, uint32_t view, uint64_t dir, 
 /* A name of a head stands for something else, in all mounts: tells the kernel before it returns, and once more later. Not in a request's
  * thread. */
 void changes_tell_name(struct mount_group *group, uint32_t view, uint64_t dir, const char *name);
-/* What a daemon before this one has not told any more, by now that all mounts serve. False: some of it is not known. */
+/*
+ * What a daemon before this one has not told any more, by now that all mounts serve. False: it was more than could be left; then the
+ * kernel is told of all inodes that may have changed, soon, and of none of those names.
+ */
 WARN_UNUSED bool changes_resume(struct mount_group *group);
 /* Waits, a second at most, until the kernel has been told what was noted before. Not in a request's thread. */
 void changes_settle(struct mount_group *group);

@@ -87,6 +87,19 @@ int family_next_ino(struct tree *tree, struct family *family, uint64_t *ret_ino)
 	return r;
 }
 
+int family_ino_end(struct tree *tree, uint32_t id, uint64_t *ret_end)
+{
+	struct family *family;
+	int r = family_get(tree, id, &family);
+
+	if (r < 0)
+		return r;
+	mutex_take(&family->lock);
+	*ret_end = family->reserved_ino;
+	mutex_give(&family->lock);
+	return 0;
+}
+
 /*
  * The record is written here and not with the caller's batch. That is written later, and if numbers were reserved in between, the batch
  * would take that back. In the log the record comes before the batch, so it is at least as durable. If the batch is never written, a number

@@ -85,6 +85,9 @@ struct tree *view_tree(struct view *view);
 /* Inodes that are made from now on have this number or a higher one, those that are there have lower ones. */
 WARN_UNUSED int view_first_new_ino(struct view *view, uint64_t *ret_ino);
 
+/* A number above those of all inodes that the family has, or had. */
+WARN_UNUSED int family_ino_end(struct tree *tree, uint32_t family, uint64_t *ret_end);
+
 /* Gives out the next epoch of a family. It is written at once, so it lies in the log before whatever the caller writes next; `batch` gets
  * nothing (family.c says why). */
 WARN_UNUSED int family_next_epoch(struct tree *tree, uint32_t family, struct kv_batch *batch, uint64_t *ret_epoch);
