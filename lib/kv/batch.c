@@ -111,6 +111,20 @@ static rocksdb_writebatch_t *translate(struct kv *kv, const struct kv_batch *bat
 	return native;
 }
 
+/*
+ * The number of its last change. When a batch is written, RocksDB notes in it the number of the first one (WriteBatchInternal::SetSequence), the
+ * only way to learn it: others write meanwhile. Should that ever not be so, it is `at_least` this one.
+ */
+static uint64_t last_number(rocksdb_writebatch_t *native, const struct kv_batch *batch, uint64_t at_least)
+{
+	size_t len;
+	const char *bytes = rocksdb_writebatch_data(native, &len);
+	struct reader reader = reader_over(bytes, len);
+	const uint64_t first = read_le64(&reader);
+
+	return reader.bad || first == 0 || batch->count == 0 ? at_least : MAX(at_least, first + batch->count - 1);
+}
+
 static void note_written(struct kv *kv, const struct kv_batch *batch, uint64_t sequence)
 {
 	kv_raise(&kv->in_log, sequence);
@@ -130,9 +144,9 @@ static int write_once(struct kv *kv, struct kv_batch *batch, unsigned flags)
 		return -EIO;
 	rocksdb_writebatch_t *native = translate(kv, batch);
 	struct kv_promise promise = flags & KV_SYNC ? kv_before_sync(kv) : (struct kv_promise){0};
-	/* The batch gets later numbers than this. */
-	const uint64_t sequence = kv_last_sequence(kv) + batch->count;
+	const uint64_t at_least = kv_last_sequence(kv) + batch->count;
 	rocksdb_write(kv->db, flags & KV_SYNC ? kv->write_sync : kv->write, native, &message);
+	const uint64_t sequence = last_number(native, batch, at_least);
 	rocksdb_writebatch_destroy(native);
 	if (message)
 		(void)!fault_point("kv-write-refused");
@@ -141,7 +155,7 @@ static int write_once(struct kv *kv, struct kv_batch *batch, unsigned flags)
 	if (result == 0)
 		note_written(kv, batch, sequence);
 	promise.sequence = sequence;
-	/* If others wrote meanwhile, `sequence` may be less than what the sync was of: the next one says all. */
+	/* If others wrote meanwhile, the sync may not have been of that: the next one says all. */
 	if (result == 0 && (!(flags & KV_SYNC) || kv_last_sequence(kv) != sequence))
 		kv_note_unsynced(kv);
 	if (result == 0 && (flags & KV_SYNC))

@@ -112,7 +112,7 @@ struct kv_promise {
 };
 struct kv_promise kv_before_sync(struct kv *kv);
 void kv_synced(struct kv *kv, struct kv_promise promise);
-uint64_t kv_last_sequence(void *kv);
+uint64_t kv_last_sequence(struct kv *kv);
 
 /* 0 if there is no message; else keeps and frees it and returns its errno. */
 int kv_result(struct kv *kv, char *message);

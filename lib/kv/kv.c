@@ -14,18 +14,18 @@
 #include "lib/kv/native.h"
 #include "lib/kv/reopen.h"
 
-uint64_t kv_last_sequence(void *kv)
+uint64_t kv_last_sequence(struct kv *kv)
 {
 	if (!kv_enter(kv))
 		return 0;
-	const uint64_t sequence = rocksdb_get_latest_sequence_number(((struct kv *)kv)->db);
+	const uint64_t sequence = rocksdb_get_latest_sequence_number(kv->db);
 	kv_leave(kv);
 	return sequence;
 }
 
 struct kv_promise kv_before_sync(struct kv *kv)
 {
-	struct kv_promise promise = {.look = synced_look(kv->synced, atomic_load(&kv->written), kv_last_sequence, kv)};
+	struct kv_promise promise = {.look = synced_look(kv->synced, atomic_load(&kv->written))};
 	const bool ingesting = atomic_load(&kv->ingesting) > 0;
 	const uint64_t sequence = kv_last_sequence(kv);
 
@@ -37,7 +37,7 @@ struct kv_promise kv_before_sync(struct kv *kv)
 
 void kv_synced(struct kv *kv, struct kv_promise promise)
 {
-	synced_note(kv->synced, promise.look, promise.sequence);
+	synced_note(kv->synced, promise.look, atomic_load(&kv->written), promise.sequence);
 	manifest_copy_follow(kv->manifest, false);
 }
 

@@ -12,6 +12,7 @@
 #include "lib/base/crc32c.h"
 #include "lib/base/file.h"
 #include "lib/kv/file_numbers.h"
+#include "lib/kv/log_file.h"
 #include "lib/kv/manifest.h"
 #include "lib/kv/manifest_copy.h"
 
@@ -21,16 +22,18 @@
 #define CLOSED_MAX 128
 #define SAME_TIME_S 2 /* some filesystems count time in seconds */
 
-/* Changes after `after` are in this log or in a later one. */
+#define NOT_BEGUN UINT64_MAX
+
+/* The change `first`, and all that have a greater number, are in this log or in a later one. NOT_BEGUN: the log has none yet. */
 struct logged {
-	uint64_t log, after;
+	uint64_t log, first;
 };
 
 struct synced {
 	int dir, fd;
 	pthread_mutex_t lock; /* guards all below; a leaf */
 	struct synced_state state;
-	struct logged last, newest; /* the last two logs that were found */
+	struct logged last, newest; /* the last two logs that were found; log 0: there is none */
 	int log_fd;                 /* the newest; -1: none was found yet */
 	uint64_t log_bytes, written; /* when last looked */
 	int64_t dir_changed;         /* when the directory had last changed when its logs were listed; 0: too short ago to tell */
@@ -164,65 +167,116 @@ static int64_t changed_at(int dir)
 	return st.st_mtim.tv_sec * 1000000000LL + st.st_mtim.tv_nsec;
 }
 
-/* All but the newest are closed, and have the length that they will have. Caller holds the lock. */
-static void take_logs(struct synced *synced, const struct file_numbers *logs, uint64_t sequence)
+/* A record begins with the number of its first change. */
+static uint64_t first_change(int fd)
 {
+	const uint8_t *record;
+	uint64_t first = NOT_BEGUN;
+	size_t len;
+	const int own = bytes_of(fd) > 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
+
+	if (own < 0)
+		return NOT_BEGUN;
+	struct log_file *file = log_file_over(own);
+	if (log_file_next(file, &record, &len) > 0) {
+		struct reader reader = reader_over(record, len);
+		const uint64_t number = read_le64(&reader);
+		first = reader.bad ? NOT_BEGUN : number;
+	}
+	log_file_close(file);
+	return first;
+}
+
+/* Caller holds the lock. */
+static void begin_newest(struct synced *synced)
+{
+	if (synced->newest.first == NOT_BEGUN)
+		synced->newest.first = first_change(synced->log_fd);
+}
+
+/* S2, of a change that is not before state.sequence. Caller holds the lock. */
+static uint64_t log_of(struct synced *synced, uint64_t sequence)
+{
+	begin_newest(synced);
+	if (sequence >= synced->newest.first)
+		return synced->newest.log;
+	return sequence >= synced->last.first ? synced->last.log : synced->state.log;
+}
+
+/* All but the newest are closed, and have the length that they will have. Caller holds the lock. */
+static void take_logs(struct synced *synced, const struct file_numbers *logs)
+{
+	begin_newest(synced);
+	synced->last = synced->newest;
 	array_reset(&synced->closed);
 	for (size_t i = logs->count > CLOSED_MAX ? logs->count - CLOSED_MAX : 0; i + 1 < logs->count; i++) {
 		AUTO_CLOSE int fd = open_log(synced->dir, logs->items[i]);
 		/* One that has just been removed is not needed any more. */
-		if (fd >= 0)
-			array_add(&synced->closed, (struct synced_log){logs->items[i], bytes_of(fd)});
+		if (fd < 0)
+			continue;
+		array_add(&synced->closed, (struct synced_log){logs->items[i], bytes_of(fd)});
+		if (logs->items[i] > synced->last.log)
+			synced->last = (struct logged){logs->items[i], first_change(fd)};
 	}
 	synced->look++;
 	if (synced->log_fd >= 0)
 		close(synced->log_fd);
-	synced->last = synced->newest;
-	synced->newest = (struct logged){*array_last(logs), sequence};
+	synced->newest = (struct logged){*array_last(logs), NOT_BEGUN};
 	synced->log_fd = open_log(synced->dir, synced->newest.log);
+	synced->log_bytes = bytes_of(synced->log_fd);
 }
 
-/* Caller holds the lock. A change that has a number above the one that is asked for here came after the logs were listed. */
-static void find_logs(struct synced *synced, uint64_t (*last_sequence)(void *arg), void *arg)
+/* Caller holds the lock. */
+static void find_logs(struct synced *synced)
 {
 	struct file_numbers logs = {0};
 	const int64_t changed = changed_at(synced->dir);
 
+	if (synced->dir_changed != 0 && changed == synced->dir_changed)
+		return;
 	if (file_numbers_list(synced->dir, "", ".log", &logs) == 0) {
 		synced->dir_changed = changed;
 		if (logs.count > 0 && *array_last(&logs) > synced->newest.log)
-			take_logs(synced, &logs, last_sequence(arg));
+			take_logs(synced, &logs);
 	}
 	array_clear(&logs);
 }
 
-uint64_t synced_look(struct synced *synced, uint64_t written, uint64_t (*last_sequence)(void *arg), void *arg)
+/* Caller holds the lock. */
+static void look(struct synced *synced, uint64_t written)
 {
-	pthread_mutex_lock(&synced->lock);
 	const bool has_grown = bytes_of(synced->log_fd) >= synced->log_bytes + (written - MIN(synced->written, written));
-	if (!has_grown && (synced->dir_changed == 0 || changed_at(synced->dir) != synced->dir_changed))
-		find_logs(synced, last_sequence, arg);
+
+	if (!has_grown)
+		find_logs(synced);
 	synced->log_bytes = bytes_of(synced->log_fd);
 	synced->written = MAX(synced->written, written);
-	const uint64_t look = synced->look;
-	pthread_mutex_unlock(&synced->lock);
-	return look;
 }
 
-void synced_note(struct synced *synced, uint64_t look, uint64_t sequence)
+uint64_t synced_look(struct synced *synced, uint64_t written)
 {
 	pthread_mutex_lock(&synced->lock);
-	const bool closed = synced->closed.count > 0 && look == synced->look, further = sequence > synced->state.sequence;
-	if (further) {
-		synced->state.sequence = sequence;
-		synced->state.log = sequence > synced->newest.after ? synced->newest.log : synced->last.log;
-	}
+	look(synced, written);
+	const uint64_t number = synced->look;
+	pthread_mutex_unlock(&synced->lock);
+	return number;
+}
+
+void synced_note(struct synced *synced, uint64_t look_number, uint64_t written, uint64_t sequence)
+{
+	pthread_mutex_lock(&synced->lock);
+	/* what was written and synced at once may have begun a log */
+	look(synced, written);
+	const bool closed = synced->closed.count > 0 && look_number == synced->look, further = sequence > synced->state.sequence;
+	const uint64_t log = log_of(synced, MAX(sequence, synced->state.sequence));
 	if (closed) {
 		array_reset(&synced->state.closed);
 		array_append(&synced->state.closed, synced->closed.items, synced->closed.count);
 		array_reset(&synced->closed);
 	}
-	if (further || closed) {
+	if (further || closed || log != synced->state.log) {
+		synced->state.sequence = MAX(sequence, synced->state.sequence);
+		synced->state.log = log;
 		synced->state.time = clock_now().tv_sec;
 		write_slot(synced);
 	}
@@ -230,11 +284,6 @@ void synced_note(struct synced *synced, uint64_t look, uint64_t sequence)
 }
 
 /* --- the file --- */
-
-static uint64_t same_sequence(void *arg)
-{
-	return *(const uint64_t *)arg;
-}
 
 /* A new file, so that a former owner of the database who wakes up late writes into one that nobody reads. */
 static int make_file(const char *path, const struct synced_state *state)
@@ -306,10 +355,11 @@ int synced_open(const char *path, uint64_t sequence, struct synced **ret_synced)
 		synced_close(synced);
 		return result;
 	}
-	find_logs(synced, same_sequence, &sequence);
+	find_logs(synced);
 	/* RocksDB has put what older logs had into tables. */
 	array_reset(&synced->closed);
-	synced->log_bytes = bytes_of(synced->log_fd);
+	synced->last = (struct logged){0, NOT_BEGUN};
+	synced->newest.first = sequence + 1;
 	*ret_synced = synced;
 	return 0;
 }
@@ -336,9 +386,15 @@ int synced_keep(struct synced *synced)
 	int result = sync_manifest(synced, &number, &bytes);
 
 	pthread_mutex_lock(&synced->lock);
-	if (result == 0 && (synced->state.manifest != number || synced->state.manifest_bytes != bytes)) {
+	const bool is_new = result == 0 && (synced->state.manifest != number || synced->state.manifest_bytes != bytes);
+	if (is_new) {
 		synced->state.manifest = number;
 		synced->state.manifest_bytes = bytes;
+	}
+	find_logs(synced);
+	const uint64_t log = log_of(synced, synced->state.sequence);
+	if (is_new || log != synced->state.log) {
+		synced->state.log = log;
 		write_slot(synced);
 	}
 	const bool changed = synced->changed;

@@ -8,9 +8,11 @@
  *          u64 sequence | u64 log | i64 s: when | u32 n | n x (u64 log, u64 bytes)            all little-endian
  *
  * S1. What a slot says was on disk before it was written.
- * S2. `sequence` is of a change in the log `log` or in a later one. (It may be that of an earlier change than the last that was synced
- *     while other threads were writing; kv.c sees to it that a sync follows which is told of all.)
+ * S2. `sequence` is of a change in the log `log` or in a later one. Where no log up to `log` is needed any more, the change is in a table, and the
+ *     slot says nothing of the logs after it. So `log` is the latest for which this is known. Where the old log has grown so much that nobody
+ *     looks for a new one at once, the next synced_keep() finds it.
  * S3. The logs that it lists are closed; all of their bytes were on disk.
+ * S4. Who was told that a change of his is on disk finds it at or below `sequence`.
  *
  * Writing a slot is one pwrite of some hundred bytes into the page cache. A killed process leaves it right; after a power cut it is as
  * old as the last synced_keep(), and says too little, never too much.
@@ -60,8 +62,9 @@ void synced_close(struct synced *synced); /* NULL is fine */
  * `written`: bytes of keys and values that were written since synced_open, not more than are in the logs. When files came to the directory,
  * and the newest log has not grown by as many bytes, one of them is a newer log. Returns what synced_note() wants to know of this look.
  */
-WARN_UNUSED uint64_t synced_look(struct synced *synced, uint64_t written, uint64_t (*last_sequence)(void *arg), void *arg);
-void synced_note(struct synced *synced, uint64_t look, uint64_t sequence);
+WARN_UNUSED uint64_t synced_look(struct synced *synced, uint64_t written);
+/* `sequence`: all changes up to this number are on disk, in the logs or in tables, and the log has or had one of this number. */
+void synced_note(struct synced *synced, uint64_t look, uint64_t written, uint64_t sequence);
 
 /* Brings what was noted to the disk, if it has changed since. */
 WARN_UNUSED int synced_keep(struct synced *synced);

@@ -5,6 +5,7 @@
 
 #include <cmocka.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <sys/wait.h>
 
@@ -14,6 +15,8 @@
 #define BATCHES 60
 #define VALUE_LEN 5000
 #define TRIES 24
+#define DEATHS 12
+#define BESIDE 8
 
 /* What the program that died had been promised: in which log, and up to which byte, and how many batches that was. */
 struct promised {
@@ -84,11 +87,75 @@ static int write_and_die(const char *dir, bool flushes)
 	_exit(0);
 }
 
-static struct promised let_it_die(void **state, const char *how)
+static int write_small_one(struct kv *kv, uint32_t number)
 {
-	AUTO_FREE char *note = xasprintf("%s/promised", (const char *)*state);
-	AUTO_BUF content = BUF_INIT;
-	struct promised promised;
+	struct kv_batch *batch = kv_batch_new();
+
+	kv_batch_put(batch, KV_TOUCHED, &number, sizeof(number), &number, sizeof(number));
+	int result = kv_write(kv, batch, 0);
+	kv_batch_free(batch);
+	return result;
+}
+
+/*
+ * The same: the last batch is the first one in its log, and is synced one way or the other. `hidden`: the log before has grown by more than the
+ * bytes of all batches, so that nobody looks for a new one at once.
+ */
+static int begin_log_and_die(const char *dir, bool at_once, bool hidden)
+{
+	AUTO_FREE char *path = xasprintf("%s/db", dir), *note = xasprintf("%s/promised", dir);
+	struct promised promised = {.batches = 12};
+	struct kv *kv = open_kv(path, true);
+
+	for (uint32_t i = 0; i < promised.batches; i++) {
+		const bool is_last = i + 1 == promised.batches;
+		for (uint32_t small = 0; hidden && is_last && small < VALUE_LEN / 8; small++)
+			if (write_small_one(kv, small) < 0)
+				return 1;
+		if (is_last && kv_flush(kv) < 0)
+			return 1;
+		if (write_batch(kv, i, (is_last && at_once) || i == 0 ? KV_SYNC : 0) < 0)
+			return 2;
+	}
+	if ((!at_once && kv_sync(kv) < 0) || (hidden && kv_keep_known(kv) < 0))
+		return 3;
+	find_newest_log(path, &promised);
+	if (file_replace(note, &promised, sizeof(promised), 0600) < 0)
+		return 4;
+	_exit(0);
+}
+
+/* Many changes at a time, so that those of others get much greater numbers. */
+static void *write_without_end(void *arg)
+{
+	for (uint32_t i = 0;;) {
+		struct kv_batch *batch = kv_batch_new();
+		for (const uint32_t end = i + 16; i < end; i++)
+			kv_batch_put(batch, KV_TOUCHED, &i, sizeof(i), &i, sizeof(i));
+		if (kv_write(arg, batch, 0) < 0)
+			_exit(5);
+		kv_batch_free(batch);
+	}
+	return NULL;
+}
+
+/* The same: while somebody else writes, the last batch is synced. */
+static int die_beside_a_writer(const char *dir)
+{
+	AUTO_FREE char *path = xasprintf("%s/db", dir);
+	struct kv *kv = open_kv(path, true);
+	pthread_t writer;
+
+	if (pthread_create(&writer, NULL, write_without_end, kv))
+		return 1;
+	for (uint32_t i = 0; i < BESIDE; i++)
+		if (write_batch(kv, i, i + 1 == BESIDE ? KV_SYNC : 0) < 0)
+			return 2;
+	_exit(0);
+}
+
+static void run_until_it_dies(void **state, const char *how)
+{
 	int status;
 	pid_t child = fork();
 
@@ -98,6 +165,15 @@ static struct promised let_it_die(void **state, const char *how)
 	}
 	assert_int_equal(waitpid(child, &status, 0), child);
 	assert_int_equal(status, 0);
+}
+
+static struct promised let_it_die(void **state, const char *how)
+{
+	AUTO_FREE char *note = xasprintf("%s/promised", (const char *)*state);
+	AUTO_BUF content = BUF_INIT;
+	struct promised promised;
+
+	run_until_it_dies(state, how);
 	assert_int_equal(file_read(note, sizeof(promised), &content), 0);
 	memcpy(&promised, content.data, sizeof(promised));
 	assert_true(promised.batches > 10 && promised.bytes > VALUE_LEN);
@@ -232,6 +308,52 @@ static void test_damage_of_a_log_after_a_flush_is_refused(void **state)
 	damage_what_was_promised(state, &promised);
 }
 
+/* Whatever bit it is, and however it is opened. */
+static void test_damage_anywhere_in_the_first_change_of_a_log_is_refused(void **state)
+{
+	const char *const ways[] = {"new-log", "new-log-at-once", "new-log-hidden"};
+
+	for (size_t way = 0; way < ARRAY_SIZE(ways); way++) {
+		const struct promised promised = let_it_die(state, ways[way]);
+		AUTO_FREE char *db = copy_db(state), *lived = db_path(state);
+		for (uint64_t at = 0; at < promised.bytes; at++) {
+			flip(db, promised.log, at, (unsigned)(at % 8));
+			is_refused(db, promised.log);
+			assert_null(open_accepting(db, 0));
+			if (at % 256 == 0) {
+				struct kv *kv = open_accepting(db, KV_ACCEPT_LOG);
+				assert_non_null(strstr(kv_lost(kv), promised.log));
+				kv_close(kv);
+			}
+			flip(db, promised.log, at, (unsigned)(at % 8));
+		}
+		opens_whole(db, &promised);
+		assert_int_equal(file_empty_dir(lived), 0);
+	}
+}
+
+/* Its number is that which it had in the log, whoever wrote meanwhile. */
+static void test_damage_of_what_was_synced_beside_a_writer_is_refused(void **state)
+{
+	uint8_t value[VALUE_LEN / 4];
+
+	memset(value, BESIDE - 1, sizeof(value));
+	for (int i = 0; i < DEATHS; i++) {
+		struct promised promised;
+		AUTO_BUF log = BUF_INIT;
+		run_until_it_dies(state, "beside");
+		AUTO_FREE char *db = copy_db(state), *lived = db_path(state);
+		find_newest_log(db, &promised);
+		AUTO_FREE char *path = xasprintf("%s/%s", db, promised.log);
+		assert_int_equal(file_read(path, 64 << 20, &log), 0);
+		const uint8_t *found = memmem(log.data, log.len, value, sizeof(value));
+		assert_non_null(found);
+		flip(db, promised.log, (uint64_t)(found - log.data), 0);
+		is_refused(db, promised.log);
+		assert_int_equal(file_empty_dir(lived), 0);
+	}
+}
+
 /* Every table and every file that the database cannot do without. */
 static void test_a_missing_or_shorter_file_is_named(void **state)
 {
@@ -342,6 +464,8 @@ int main(int argc, char **argv)
 		DAMAGE_TEST(test_flushes_change_nothing_of_that),
 		DAMAGE_TEST(test_damage_below_the_last_sync_is_refused),
 		DAMAGE_TEST(test_damage_of_a_log_after_a_flush_is_refused),
+		DAMAGE_TEST(test_damage_anywhere_in_the_first_change_of_a_log_is_refused),
+		DAMAGE_TEST(test_damage_of_what_was_synced_beside_a_writer_is_refused),
 		DAMAGE_TEST(test_a_missing_or_shorter_file_is_named),
 		DAMAGE_TEST(test_a_closed_database_notices_a_shorter_manifest),
 		DAMAGE_TEST(test_a_database_that_does_not_know_its_log_is_refused),
@@ -349,6 +473,10 @@ int main(int argc, char **argv)
 		DAMAGE_TEST(test_lost_metadata_keeps_all),
 	};
 
+	if (argc == 3 && strcmp(argv[1], "beside") == 0)
+		return die_beside_a_writer(argv[2]);
+	if (argc == 3 && strncmp(argv[1], "new-log", 7) == 0)
+		return begin_log_and_die(argv[2], strcmp(argv[1], "new-log-at-once") == 0, strcmp(argv[1], "new-log-hidden") == 0);
 	if (argc == 3)
 		return write_and_die(argv[2], strcmp(argv[1], "flushes") == 0);
 	return cmocka_run_group_tests(tests, NULL, NULL);
