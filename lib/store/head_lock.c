@@ -28,7 +28,7 @@ int head_change_lock(struct store *store, struct dataset *dataset, head_change_f
 	int result = 0;
 
 	if (hooks.freeze)
-		result = hooks.freeze(hooks.arg, &view, 1, lost);
+		result = hooks.freeze(hooks.arg, &view, 1, false, lost);
 	if (result < 0)
 		return result;
 	result = change_frozen(store, dataset, change, on);

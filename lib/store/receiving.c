@@ -274,7 +274,7 @@ static int appear_locked(struct store *store, struct appearance *now, uint32_t *
 	if (result < 0)
 		return result;
 	if (now->dataset && hooks.freeze)
-		result = hooks.freeze(hooks.arg, &now->old_view, 1, NULL);
+		result = hooks.freeze(hooks.arg, &now->old_view, 1, true, NULL);
 	if (result == 0) {
 		result = appear_head(store, now);
 		if (now->dataset && hooks.thaw)

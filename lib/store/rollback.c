@@ -177,7 +177,7 @@ static int rollback_locked(struct store *store, const char *dataset_name, const 
 	if (rollback->guard)
 		choose_guard_name(rollback);
 	if (hooks.freeze)
-		result = hooks.freeze(hooks.arg, &rollback->old_view, 1, rollback->guard ? &lost : NULL);
+		result = hooks.freeze(hooks.arg, &rollback->old_view, 1, true, rollback->guard ? &lost : NULL);
 	if (result == 0) {
 		result = rollback_head(store, rollback);
 		if (hooks.thaw)

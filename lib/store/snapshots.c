@@ -241,7 +241,7 @@ static int create_locked(struct store *store, const struct snapshot_name *wanted
 	for (size_t i = 0; i < count; i++)
 		views[i] = targets[i].dataset->record.view;
 	if (hooks.freeze)
-		result = hooks.freeze(hooks.arg, views, count, &lost);
+		result = hooks.freeze(hooks.arg, views, count, false, &lost);
 	if (result == 0) {
 		result = take_heads(store, targets, count, note, flags);
 		if (hooks.thaw)

@@ -134,10 +134,10 @@ WARN_UNUSED int store_sync(struct store *store);
 
 /*
  * What the mounts add. `freeze` is called before the views of an operation are frozen, without any lock but change_lock: it must bring in
- * what the kernel holds (pages of open files) and stop changes, so that what follows is one instant; `thaw` undoes it. It fails once where something
- * of that is lost, and says in `lost` of which file; NULL: what the views have is not kept. `changed` is told
- * after the fact, without any lock; it may not call back into operations that take change_lock. `busy` says whether the view is
- * mounted by itself: who would destroy such a snapshot does not wait for its readers.
+ * what the kernel holds (pages of open files) and stop changes, so that what follows is one instant; `thaw` undoes it. `replaces`: the views are
+ * of heads, which get others before `thaw`. It fails once where something of what the kernel holds is lost, and says in `lost` of which file;
+ * NULL: what the views have is not kept. `changed` is told after the fact, without any lock; it may not call back into operations that take
+ * change_lock. `busy` says whether the view is mounted by itself: who would destroy such a snapshot does not wait for its readers.
  */
 enum store_event {
 	STORE_DATASETS_CHANGED,
@@ -145,7 +145,7 @@ enum store_event {
 	STORE_TREE_CHANGED, /* an entry of the head now stands for something else; name is its path in the dataset */
 };
 struct store_hooks {
-	int (*freeze)(void *arg, const uint32_t *views, size_t count, struct error *lost);
+	int (*freeze)(void *arg, const uint32_t *views, size_t count, bool replaces, struct error *lost);
 	void (*thaw)(void *arg, const uint32_t *views, size_t count);
 	void (*changed)(void *arg, enum store_event event, uint32_t dataset, const char *name);
 	bool (*busy)(void *arg, uint32_t view);

@@ -195,22 +195,44 @@ def test_a_daemon_that_dies_when_a_file_is_closed_has_it(store):
     os.rmdir(point + "/d/.snapshots/v")
 
 
-@pytest.fixture
-def slow(store):
-    """A mount whose first listing takes longer than a snapshot waits for anybody, and fails then."""
+@pytest.mark.parametrize("place", ["dir", "root", "root of a mount"])
+def test_who_only_looks_keeps_no_snapshot_waiting(store, place):
+    """The first listing takes longer than a snapshot waits for anybody, and fails then."""
     store.create("d")
-    return store.mount(env={"CORPUSFS_FAULT": "list-before-names:sleep12000,list-before-names:eio:2"}) + "/d"
-
-
-def test_who_only_looks_keeps_no_snapshot_waiting(slow, store):
-    os.mkdir(slow + "/dir")
+    slow = {"CORPUSFS_FAULT": "list-before-names:sleep12000,list-before-names:eio:2"}
+    listed = store.mount(dataset="d", env=slow) if place == "root of a mount" else store.mount(env=slow) + "/d"
+    if place == "dir":
+        listed += "/dir"
+        os.mkdir(listed)
     outcomes = []
-    lister = threading.Thread(target=lambda: outcomes.append(posix.outcome(os.listdir, slow + "/dir")))
+    lister = threading.Thread(target=lambda: outcomes.append(posix.outcome(os.listdir, listed)))
     lister.start()
     procs.poll(lambda: unanswered(store), 10, "the listing has begun")
     store.ok("-s", store.path, "snapshot", "create", "d@s")
     lister.join()
     assert outcomes == ["EIO"]
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_what_a_listing_of_the_root_tells_is_not_remembered_after_a_rollback(store, alone):
+    """It has begun before, and is answered with names and attributes of then, for the kernel to keep. A rollback that waited too long gives up."""
+    store.create("d")
+    slow = {"CORPUSFS_FAULT": "list-before-names:sleep4000"}
+    root = store.mount(dataset="d", env=slow) if alone else store.mount(env=slow) + "/d"
+    put(root + "/file", b"old")
+    os.mkdir(root + "/.snapshots/v")
+    put(root + "/file", b"newer")
+    handle = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    procs.poll(lambda: not unanswered(store), 10, "all before has ended")
+    lister = threading.Thread(target=posix.outcome, args=(os.listdir, handle))
+    lister.start()
+    procs.poll(lambda: unanswered(store), 10, "the listing has begun")
+    result = store.run("-s", store.path, "rollback", "--no-guard", "d@v")
+    lister.join()
+    wanted = b"old" if result.code == 0 else b"newer"
+    assert os.stat("file", dir_fd=handle).st_size == len(wanted)
+    assert get(root + "/file") == wanted and os.listdir(root) == ["file"]
+    os.close(handle)
 
 
 @pytest.fixture

@@ -152,7 +152,7 @@ static void a_rollback_that_keeps_nothing_drops_it(void **state)
 	take(store, "d", "t");
 }
 
-static int no_freeze(void *arg, const uint32_t *views, size_t count, struct error *lost)
+static int no_freeze(void *arg, const uint32_t *views, size_t count, bool replaces, struct error *lost)
 {
 	return -EIO;
 }

@@ -3,9 +3,10 @@
  * needed:
  *
  *   1. With everything running, dirty pages are written back and committed, so that the rest is short.
- *   2. The gate closes: new requests of the views wait, those that are running and change something end. But who stores into a shared
- *      mapping asks nobody, and a write(2) that waits keeps its pages locked, which step 3 needs. So reads and writes of
- *      files open for writing still pass, and:
+ *   2. The gate closes: new requests of the views wait, those that are running and change something end. (Where a head gets another view, those
+ *      that look at its root end, too: the root goes on in the new view, and what is told of the old one must not reach the kernel later.)
+ *      But who stores into a shared mapping asks nobody, and a write(2) that waits keeps its pages locked, which step 3 needs. So reads and
+ *      writes of files open for writing still pass, and:
  *   3. The pages of each such file are written back and unmapped, range by range; from then on the range is sealed: who
  *      reads or writes nothing else waits too, so whoever stores into the mapping there stops at his page fault. First all
  *      files get their first range sealed, at which those stop who store here and there; then, if the files are big, the
@@ -362,7 +363,7 @@ static int take_steps(struct freeze *freeze, const uint32_t *views, size_t count
 }
 
 /* Steps 2 to 4, watched. */
-static int close_and_seal(struct freeze *freeze, const uint32_t *views, size_t count)
+static int close_and_seal(struct freeze *freeze, const uint32_t *views, size_t count, bool replaces)
 {
 	struct watch watch = {.freeze = freeze, .lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
 	pthread_t watcher;
@@ -371,7 +372,7 @@ static int close_and_seal(struct freeze *freeze, const uint32_t *views, size_t c
 	atomic_store(&freeze->gave_up, false);
 	if (pthread_create(&watcher, NULL, watch_main, &watch))
 		return -EAGAIN;
-	gate_close(freeze->gate, views, count);
+	gate_close(freeze->gate, views, count, replaces);
 	result = take_steps(freeze, views, count);
 	pthread_mutex_lock(&watch.lock);
 	watch.done = true;
@@ -394,7 +395,7 @@ static int tell_lost(struct freeze *freeze, const uint32_t *views, size_t count,
 	return ret_lost->error;
 }
 
-int freeze_views(struct freeze *freeze, const uint32_t *views, size_t count, struct lost_told *ret_lost)
+int freeze_views(struct freeze *freeze, const uint32_t *views, size_t count, bool replaces, struct lost_told *ret_lost)
 {
 	int result;
 
@@ -403,7 +404,7 @@ int freeze_views(struct freeze *freeze, const uint32_t *views, size_t count, str
 	if (!result)
 		result = each(freeze, views, count, write_back_and_commit);
 	if (!result)
-		result = close_and_seal(freeze, views, count);
+		result = close_and_seal(freeze, views, count, replaces);
 	if (!result && ret_lost)
 		result = tell_lost(freeze, views, count, ret_lost);
 	end_bulk(freeze);

@@ -3,7 +3,7 @@
  * (freeze.c says how), and makes the kernel write back what it holds of files that are open for writing.
  *
  *   freeze_attach(freeze, session)          every session that may write, before it starts
- *   freeze_views(freeze, views) -> freeze_thaw(freeze)
+ *   freeze_views(freeze, views, ...) -> freeze_thaw(freeze)
  *   freeze_detach(freeze, session)          after it ended
  *
  * One lock covers all of it: only one thread at a time makes the kernel write back or drop pages of these sessions, because a file that the
@@ -29,10 +29,11 @@ void freeze_detach(struct freeze *freeze, struct gate_session *session);
 void freeze_await(struct freeze *freeze); /* the end of a freeze that is under way: what the gate held has run */
 
 /*
- * -EBUSY when the writers could not be held back in time. Where something that was stored into mapped files of the views is lost (lost.h), it fails
- * once, with *ret_lost; NULL: what the views have is not to be kept. Nobody is held back after a failure, and freeze_thaw then does nothing.
+ * `replaces`: the views are of heads, which get other views before freeze_thaw. -EBUSY when the writers could not be held back in time. Where
+ * something that was stored into mapped files of the views is lost (lost.h), it fails once, with *ret_lost; NULL: what the views have is not to be
+ * kept. Nobody is held back after a failure, and freeze_thaw then does nothing.
  */
-WARN_UNUSED int freeze_views(struct freeze *freeze, const uint32_t *views, size_t count, struct lost_told *ret_lost);
+WARN_UNUSED int freeze_views(struct freeze *freeze, const uint32_t *views, size_t count, bool replaces, struct lost_told *ret_lost);
 void freeze_thaw(struct freeze *freeze);
 
 /* The kernel writes back what it holds of all files that are open for writing in the session (NULL: in all sessions). */

@@ -28,6 +28,7 @@ struct gate {
 	pthread_cond_t opened;
 	uint32_t *views;
 	size_t count;
+	bool replaces;
 	struct held *held;
 	size_t held_bytes, held_max;
 	struct session_slot *slots;
@@ -120,14 +121,11 @@ static bool moves_content(const struct fuse_in_header *in)
 	return in->opcode == FUSE_READ || in->opcode == FUSE_WRITE;
 }
 
-/*
- * Nobody need wait until it ends: it changes nothing, and whoever acts on what it tells is held himself. Not so at the root of a mount: what is
- * told of that before a rollback must have reached the kernel before it hears that all is new.
- */
+/* It changes nothing, and whoever acts on what it tells is held himself. */
 static bool only_looks(const struct fuse_in_header *in)
 {
 	switch (in->opcode) {
-	case FUSE_READ: return true;
+	case FUSE_READ:
 	case FUSE_LOOKUP:
 	case FUSE_GETATTR:
 	case FUSE_READLINK:
@@ -135,9 +133,22 @@ static bool only_looks(const struct fuse_in_header *in)
 	case FUSE_LISTXATTR:
 	case FUSE_OPENDIR:
 	case FUSE_READDIR:
-	case FUSE_READDIRPLUS: return in->nodeid != NODE_MOUNT_ROOT;
+	case FUSE_READDIRPLUS: return true;
 	default: return false;
 	}
+}
+
+/*
+ * Where the thread says what it is running; NULL: nobody need wait until that ends. What is told of the root of a head goes on after a rollback: it
+ * must have reached the kernel before that hears that all is new.
+ */
+static _Atomic uint32_t *mark_of(const struct gate_session *session, struct session_slot *slot, const struct fuse_in_header *in)
+{
+	if (in->opcode == FUSE_WRITE)
+		return &slot->writes;
+	if (!only_looks(in))
+		return &slot->view;
+	return node_is_root_of_head(in->nodeid, &session->root) ? &slot->looks : NULL;
 }
 
 static void note_move(struct gate *gate, const struct fuse_in_header *in)
@@ -251,14 +262,14 @@ static enum verdict pass_content(struct gate_session *session, struct session_sl
 static enum verdict pass(struct gate_session *session, struct session_slot *slot, const struct fuse_in_header *in, uint32_t view)
 {
 	struct gate *gate = session->gate;
-	_Atomic uint32_t *mark = in->opcode == FUSE_WRITE ? &slot->writes : &slot->view;
+	_Atomic uint32_t *mark = mark_of(session, slot, in);
 	enum verdict verdict = PASSES;
 
 	/*
 	 * First the mark, then the question: gate_close() does it the other way round, so that one of the two sees
 	 * the other.
 	 */
-	if (!only_looks(in))
+	if (mark)
 		atomic_store(mark, view);
 	/* never held, but waited for: what was closed before the gate was is not among the writers then */
 	if (in->opcode == FUSE_RELEASE || !atomic_load(&gate->closed))
@@ -268,7 +279,8 @@ static enum verdict pass(struct gate_session *session, struct session_slot *slot
 	pthread_mutex_lock(&gate->lock);
 	if (gate->closed && has_view(gate, view)) {
 		verdict = hold(gate, session->session, in, in->len);
-		atomic_store(mark, 0);
+		if (mark)
+			atomic_store(mark, 0);
 	}
 	pthread_mutex_unlock(&gate->lock);
 	return verdict;
@@ -299,6 +311,7 @@ static void leave(void *arg, struct session_slot *slot)
 {
 	atomic_store(&slot->view, 0);
 	atomic_store(&slot->writes, 0);
+	atomic_store(&slot->looks, 0);
 }
 
 struct session_holder gate_holder(struct gate_session *session)
@@ -306,18 +319,26 @@ struct session_holder gate_holder(struct gate_session *session)
 	return (struct session_holder){.add = add_slot, .remove = remove_slot, .enter = enter, .leave = leave, .arg = session};
 }
 
-void gate_close(struct gate *gate, const uint32_t *views, size_t count)
+void gate_close(struct gate *gate, const uint32_t *views, size_t count, bool replaces)
 {
 	pthread_mutex_lock(&gate->lock);
 	free(gate->views);
 	gate->views = xcalloc(count + 1, sizeof(*views));
 	memcpy(gate->views, views, count * sizeof(*views));
 	gate->count = count;
+	gate->replaces = replaces;
 	atomic_store(&gate->closed, true);
 	pthread_mutex_unlock(&gate->lock);
 }
 
-/* A request of one of the views is in the hands of a reader thread. */
+/* A request of one of the views is in the hands of a reader thread. Caller holds the lock. */
+static bool is_waited_for(const struct gate *gate, const struct session_slot *slot, bool writes)
+{
+	if (writes)
+		return has_view(gate, atomic_load(&slot->writes));
+	return has_view(gate, atomic_load(&slot->view)) || (gate->replaces && has_view(gate, atomic_load(&slot->looks)));
+}
+
 static bool is_running(struct gate *gate, bool writes)
 {
 	struct session_slot *slot;
@@ -325,7 +346,7 @@ static bool is_running(struct gate *gate, bool writes)
 
 	pthread_mutex_lock(&gate->lock);
 	DL_FOREACH (gate->slots, slot)
-		running |= gate->closed && has_view(gate, atomic_load(writes ? &slot->writes : &slot->view));
+		running |= gate->closed && is_waited_for(gate, slot, writes);
 	pthread_mutex_unlock(&gate->lock);
 	return running;
 }

@@ -43,8 +43,12 @@ void gate_free(struct gate *gate);
 /* For the session's options. The session reads its requests past the gate. */
 struct session_holder gate_holder(struct gate_session *session);
 
-void gate_close(struct gate *gate, const uint32_t *views, size_t count);
-/* Waits until no request of the views is running any more, those that only look and writes aside; or until no write is. -EBUSY after the time (clock_ms). */
+/* `replaces`: the views are of heads, which get others before it is opened. */
+void gate_close(struct gate *gate, const uint32_t *views, size_t count, bool replaces);
+/*
+ * Waits until no request of the views is running any more, writes and those that only look aside, but for looks at the root of a head that is
+ * replaced; or until no write is. -EBUSY after the time (clock_ms).
+ */
 WARN_UNUSED int gate_drain(struct gate *gate, uint64_t until_ms);
 WARN_UNUSED int gate_drain_writes(struct gate *gate, uint64_t until_ms);
 /* Opens it and runs what was held in the caller's thread. Nothing happens when it is open. */

@@ -20,11 +20,11 @@ static void explain_lost(const struct mount_group *group, const struct lost_told
 	error_hint(lost, "%s/log says of which files; this is told once: the same command again goes on with what is left", store_path(group->store));
 }
 
-static int hook_freeze(void *arg, const uint32_t *views, size_t count, struct error *lost)
+static int hook_freeze(void *arg, const uint32_t *views, size_t count, bool replaces, struct error *lost)
 {
 	struct mount_group *group = arg;
 	struct lost_told told = {0};
-	const int result = freeze_views(group->freeze, views, count, lost ? &told : NULL);
+	const int result = freeze_views(group->freeze, views, count, replaces, lost ? &told : NULL);
 
 	if (told.error)
 		explain_lost(group, &told, lost);

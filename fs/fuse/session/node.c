@@ -10,6 +10,11 @@ uint32_t node_root_view(const struct node_root *root)
 	return root->snapshot ? root->snapshot : head_views_get(root->heads, root->dataset);
 }
 
+bool node_is_root_of_head(uint64_t id, const struct node_root *root)
+{
+	return id == NODE_MOUNT_ROOT ? root->dataset != 0 : (id & ~INO_MAX) == 0;
+}
+
 struct node node_decode(uint64_t id, const struct node_root *root)
 {
 	struct node node = {.kind = id & SNAPSHOTS_BIT ? NODE_SNAPSHOTS : NODE_FILE, .view = (uint32_t)(id >> VIEW_SHIFT), .ino = id & INO_MAX};

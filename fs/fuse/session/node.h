@@ -52,6 +52,8 @@ struct node_root {
 
 uint32_t node_root_view(const struct node_root *root); /* as it is now; 0: the list of datasets */
 
+bool node_is_root_of_head(uint64_t id, const struct node_root *root); /* that directory, whatever view the head has */
+
 /* Of a dataset that is not known the view is 0, which is never there. */
 struct node node_decode(uint64_t id, const struct node_root *root);
 uint64_t node_encode(struct node node, const struct node_root *root);

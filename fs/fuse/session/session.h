@@ -36,9 +36,12 @@
 
 struct session;
 
-/* One per reader thread: the view whose request it is running (`writes`: a write), 0 for none or one that the holder does not care about. */
+/*
+ * One per reader thread: the view whose request it is running (`writes`: a write; `looks`: one that changes nothing), 0 for none or one that the
+ * holder does not care about.
+ */
 struct session_slot {
-	_Atomic uint32_t view, writes;
+	_Atomic uint32_t view, writes, looks;
 	struct session_slot *prev, *next; /* the holder's */
 };
 
