@@ -209,6 +209,8 @@ static void print_restored(const json_t *result, const char *target)
 		say("what is published of it from now on comes after %s@%s\n", target, json_string_value(json_object_get(result, "snapshot")));
 	if (identity)
 		say("what was restored has the identity of the backup: %s\n", identity);
+	else if (json_object_get(result, "uncompared"))
+		say("its identity was not compared: %s\n", json_string_value(json_object_get(result, "uncompared")));
 }
 
 /* Whether what came back is what was there when the backup was made. */

@@ -135,6 +135,17 @@ static int bring_in(struct restore *restore, struct error *err)
 	return import_run(restore->store, &import, &restore->result->transfer, err);
 }
 
+const char *restore_uncompared(const struct restore *restore, uint64_t problems)
+{
+	if (*restore->options->path)
+		return "it is a part of the backup";
+	if (!backup_is_complete(&restore->snapshot))
+		return "the backup is incomplete";
+	if (problems > 0)
+		return "not all of it came back";
+	return restore_source_identity(restore->source) ? NULL : "the backup has none";
+}
+
 int restore_compare(struct restore *restore, const uint8_t identity[32], struct error *err)
 {
 	const char *wanted = restore_source_identity(restore->source);
@@ -151,6 +162,7 @@ int restore_compare(struct restore *restore, const uint8_t identity[32], struct 
 	if (restore->snapshot.is_rewritten) {
 		result->compared = false;
 		result->identity[0] = '\0';
+		result->uncompared = "restic changed the backup after it was made";
 		return 0;
 	}
 	return error_set(err, -EILSEQ, "what was restored is not what was backed up: its identity is %.16s, that of the backup %.16s", result->identity, wanted);
@@ -163,7 +175,8 @@ static int compare_identity(struct restore *restore, struct error *err)
 	struct view *view;
 	int r;
 
-	if (!restore_source_identity(restore->source) || result->transfer.problems > 0)
+	result->uncompared = restore_uncompared(restore, result->transfer.problems);
+	if (result->uncompared)
 		return 0;
 	r = store_head(restore->store, restore->options->dataset, &view);
 	if (r == 0) {

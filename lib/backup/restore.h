@@ -34,6 +34,7 @@ struct restore_result {
 	struct backup_others others;
 	char identity[2 * 32 + 1]; /* of what is there now; "": it was not compared */
 	bool compared, same;
+	const char *uncompared; /* why nothing was compared, where nothing failed: a text that is never freed; or NULL */
 	char guard[256]; /* the snapshot that was taken first, or "" */
 	uint64_t local, fetched; /* bytes that came from the store, and from the repository */
 	/* In a directory: files whose times its filesystem cannot have, and the first of them, "a, b"; the caller's to free. */
@@ -69,6 +70,8 @@ struct restore {
 };
 WARN_UNUSED int restore_begin(struct restore *restore, struct error *err);
 void restore_end(struct restore *restore);
+/* Why there is nothing to compare, with so many problems; NULL: there is. */
+const char *restore_uncompared(const struct restore *restore, uint64_t problems);
 /* Compares the identity of what came back with that of the backup, if it is known. -EILSEQ */
 WARN_UNUSED int restore_compare(struct restore *restore, const uint8_t identity[32], struct error *err);
 

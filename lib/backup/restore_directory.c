@@ -316,12 +316,17 @@ static void bring_in(struct directory_restore *restore)
 	restore_dirs_clear(&restore->dirs);
 }
 
-/* Of what was left out, something was said. Where a user may not keep all modes, what came back has another identity, and nothing is said of it. */
 static int compare(struct directory_restore *restore, struct error *err)
 {
+	struct restore_result *result = restore->restore.result;
 	uint8_t identity[IDENTITY_LEN];
 
-	if (!restore->parts || transfer_stopped(&restore->transfer) || atomic_load(&restore->transfer.problems) > 0 || atomic_load(&restore->cuts_modes))
+	if (transfer_stopped(&restore->transfer))
+		return 0;
+	result->uncompared = restore_uncompared(&restore->restore, atomic_load(&restore->transfer.problems));
+	if (!result->uncompared && atomic_load(&restore->cuts_modes))
+		result->uncompared = "whoever restores may not keep all modes";
+	if (result->uncompared)
 		return 0;
 	if (restore->lacks_parts || tree_parts_final(restore->parts, identity) < 0)
 		return error_set(err, -EBADMSG, "the identity of what was restored cannot be computed: the backup is no tree");

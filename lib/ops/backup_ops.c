@@ -178,23 +178,24 @@ static int run_op(struct op_context *context, const json_t *args, json_t **ret_r
 static json_t *restored_to_json(const struct restore_options *options, const struct restore_result *result, json_t *problems, int code,
 				const struct error *failure)
 {
-	return json_pack("{s:s, s:b, s:s*, s:s*, s:s*, s:s*, s:s*, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:O, s:o}", "backup", result->backup,
+	return json_pack("{s:s, s:b, s:s*, s:s*, s:s*, s:s*, s:s*, s:b, s:s*, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:O, s:o}", "backup", result->backup,
 	                 "incomplete", result->incomplete, "passed_over", result->others.incomplete[0] ? result->others.incomplete : NULL, "later",
 	                 result->others.later[0] ? result->others.later : NULL, "dataset", options->dataset,
 	                 "guard", result->guard[0] ? result->guard : NULL, "identity", result->identity[0] ? result->identity : NULL,
-	                 "same", result->same, "files", (json_int_t)result->transfer.files, "directories", (json_int_t)result->transfer.directories,
-	                 "links", (json_int_t)result->transfer.links, "skipped", (json_int_t)result->transfer.skipped, "bytes",
-	                 (json_int_t)result->transfer.bytes, "local", (json_int_t)result->local, "fetched", (json_int_t)result->fetched,
-	                 "acls", (json_int_t)result->transfer.acls, "problem_count", (json_int_t)result->transfer.problems, "problems", problems, "failure",
+	                 "same", result->same, "uncompared", result->uncompared, "files", (json_int_t)result->transfer.files, "directories",
+	                 (json_int_t)result->transfer.directories, "links", (json_int_t)result->transfer.links, "skipped",
+	                 (json_int_t)result->transfer.skipped, "bytes", (json_int_t)result->transfer.bytes, "local", (json_int_t)result->local,
+	                 "fetched", (json_int_t)result->fetched, "acls", (json_int_t)result->transfer.acls, "problem_count",
+	                 (json_int_t)result->transfer.problems, "problems", problems, "failure",
 	                 code < 0 ? json_from_error(failure) : json_null());
 }
 
 /*
  * restore: {password, place, backup?, published?: that is a version which was published, path?, keep_going?, count?, dataset, over?, level?} and a descriptor
  * of the repository -> {backup, incomplete: something could not be read when it was made, passed_over?: a newer one that is incomplete, later?: one of a
- * later snapshot with an earlier time, where none was named, dataset?, guard?, identity?: of what is there now, same: it is the backup's, files,
- * directories, links, acls, skipped, bytes, local, fetched: bytes that came from the store and from the repository, snapshot?: what was taken of the version,
- * problem_count, problems: [{path, code, text}], failure: null or {code, text, hint}}
+ * later snapshot with an earlier time, where none was named, dataset?, guard?, identity?: of what is there now, same: it is the backup's, uncompared?: why
+ * that is not known, files, directories, links, acls, skipped, bytes, local, fetched: bytes that came from the store and from the repository, snapshot?:
+ * what was taken of the version, problem_count, problems: [{path, code, text}], failure: null or {code, text, hint}}
  */
 static int restore_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {

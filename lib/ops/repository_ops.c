@@ -235,8 +235,8 @@ static int verify_op(struct op_context *context, const json_t *args, json_t **re
 
 /*
  * restore.directory: {password, place, target, backup?, published?, path?, keep_going?, count?} and two descriptors -> {backup, incomplete,
- * passed_over?, later?, identity?: of what was written, same, files, directories, links, skipped, bytes, problem_count, problems, failure, clamped?: files
- * whose times the filesystem of the directory cannot have, clamped_first?: names}, as restore
+ * passed_over?, later?, identity?: of what was written, same, uncompared?, files, directories, links, skipped, bytes, problem_count, problems, failure,
+ * clamped?: files whose times the filesystem of the directory cannot have, clamped_first?: names}, as restore
  */
 static int restore_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
@@ -268,10 +268,10 @@ static int restore_op(struct op_context *context, const json_t *args, json_t **r
 	}
 	repository_close(repository);
 	if (r == 0 || (r != -ECANCELED && result.transfer.files + result.transfer.directories + result.transfer.problems > 0)) {
-		*ret_result = json_pack("{s:s, s:b, s:s*, s:s*, s:s*, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:O, s:o}", "backup", result.backup, "incomplete",
+		*ret_result = json_pack("{s:s, s:b, s:s*, s:s*, s:s*, s:b, s:s*, s:I, s:I, s:I, s:I, s:I, s:I, s:O, s:o}", "backup", result.backup, "incomplete",
 		                        result.incomplete, "passed_over", result.others.incomplete[0] ? result.others.incomplete : NULL, "later",
 		                        result.others.later[0] ? result.others.later : NULL, "identity",
-		                        result.identity[0] ? result.identity : NULL, "same", result.same, "files",
+		                        result.identity[0] ? result.identity : NULL, "same", result.same, "uncompared", result.uncompared, "files",
 		                        (json_int_t)result.transfer.files, "directories", (json_int_t)result.transfer.directories, "links",
 		                        (json_int_t)result.transfer.links, "skipped", (json_int_t)result.transfer.skipped, "bytes",
 		                        (json_int_t)result.transfer.bytes, "problem_count", (json_int_t)result.transfer.problems, "problems",

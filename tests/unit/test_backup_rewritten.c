@@ -75,19 +75,22 @@ static void assert_whole(struct scene *scene, const char *backup)
 	struct restore_result result;
 
 	assert_int_equal(restore(scene, backup, &result), 0);
-	assert_true(result.compared && result.same);
+	assert_true(result.compared && result.same && !result.uncompared);
 }
 
 static void back_up_on_rewritten(struct scene *scene, enum backup_type type)
 {
 	struct backup_result first, second, third;
 	char rewritten[BLOB_ID_TEXT];
+	struct restore_result result;
 
 	make_dirs(scene->place.store, "d");
 	take_with(scene, "one", 1);
 	assert_int_equal(run_backup_of(scene, BACKUP_FULL, "one", &first), 0);
 	rewrite(scene, first.name, rewritten);
 	assert_string_not_equal(rewritten, first.name);
+	assert_int_equal(restore(scene, rewritten, &result), 0);
+	assert_true(!result.compared && result.uncompared && strstr(result.uncompared, "restic changed"));
 	take_with(scene, "two", 2);
 	assert_int_equal(run_backup_of(scene, type, "two", &second), 0);
 	assert_non_null(second.doubt);
