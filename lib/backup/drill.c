@@ -1,14 +1,12 @@
 #include "lib/backup/drill.h"
 
 #include <errno.h>
-#include <ftw.h>
 #include <stdio.h>
-#include <sys/stat.h>
 
+#include "lib/backup/drill_scratch.h"
 #include "lib/base/clock.h"
+#include "lib/base/fault.h"
 #include "lib/repository/seal.h"
-
-#define OPEN_DIRS 32
 
 struct drill {
 	const struct drill_options *options;
@@ -77,14 +75,6 @@ static int restore_named(struct drill *drill, struct error *err)
 	return r;
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *where)
-{
-	(void)st;
-	(void)type;
-	(void)where;
-	return remove(path) < 0 ? -errno : 0;
-}
-
 static int restore_what_is_wanted(struct drill *drill, struct error *err)
 {
 	return drill->options->backup ? restore_named(drill, err) : restore_some(drill, err);
@@ -107,17 +97,21 @@ static int in_store(struct drill *drill, const char *path, struct error *err)
 int drill_run(const struct drill_options *options, int (*each)(void *arg, const struct drill_result *result), void *arg, struct error *err)
 {
 	struct drill drill = {.options = options, .each = each, .arg = arg};
-	AUTO_FREE char *dir = NULL, *path = NULL;
-	int r;
+	struct drill_scratch scratch;
+	AUTO_FREE char *path = NULL, *dir = NULL;
+	int r, removed;
 
 	if (!options->scratch)
 		return restore_what_is_wanted(&drill, err);
-	dir = xasprintf("%s/corpusfs-drill-XXXXXX", options->scratch);
-	if (!mkdtemp(dir))
-		return error_set(err, -errno, "%s: %s", options->scratch, strerror(errno));
+	drill_scratch_sweep(options->scratch);
+	r = drill_scratch_make(options->scratch, &scratch, err);
+	if (r < 0)
+		return r;
+	dir = xstrdup(scratch.path);
 	path = xasprintf("%s/store", dir);
 	r = in_store(&drill, path, err);
-	if (nftw(dir, remove_one, OPEN_DIRS, FTW_DEPTH | FTW_PHYS) != 0 && r == 0)
-		r = error_set(err, -EIO, "what the drill left in %s could not be removed", dir);
-	return r;
+	if (r == 0 && (r = fault_point("drill-restored")) < 0)
+		r = error_set(err, r, "%s: %s", dir, error_text(r));
+	removed = drill_scratch_remove(&scratch);
+	return r == 0 && removed < 0 ? error_set(err, removed, "what the drill left in %s could not be removed: %s", dir, error_text(removed)) : r;
 }

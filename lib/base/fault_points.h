@@ -135,6 +135,7 @@
 	X("restore-after-clear",         "the guard; what the backup and the dataset have both",     "who restores again, or goes back to the guard") \
 	X("restore-before-rename",       "a part of the directory, and files under names of our own", "who restores again")                   \
 	X("restore-before-attributes",   "the same; a pipe or device without owner and mode",        "who restores again")                    \
+	X("drill-restored",              "scratch space with what was restored, a whole dataset",    "the next drill there")                  \
 	X("repair-before-heal",          "the file that undoes it; all content as it was",           "who repairs again")                     \
 	X("command-before-open",         "as before",                                                "nobody has to")                         \
 	X("daemon-own-descriptors",      "nothing",                                                  "nobody has to")                         \

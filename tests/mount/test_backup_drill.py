@@ -2,6 +2,9 @@
 
 import json
 import os
+import signal
+
+import pytest
 
 from harness import files, program
 from harness.repository import PASSWORD, SECRETS, Repository, restic
@@ -58,6 +61,80 @@ def test_a_drill_by_hand_counts_for_what_came_back(repository, store, area):
         planned(repository, area, dataset=dataset)
     repository.run("backup", "drill", repository.path + "@e", "--memory")
     assert drill_of(store, "e")["time"] > 0 and "time" not in drill_of(store, "d")
+
+
+# --- scratch space ---
+
+
+@pytest.fixture(name="scratch")
+def _scratch(repository, area):
+    """With a backup to be drilled."""
+    repository.backup("d")
+    os.mkdir(area + "/scratch")
+    return area + "/scratch"
+
+
+def drill(repository, scratch):
+    assert repository.json("backup", "drill", repository.path, "--scratch", scratch)[0]["same"]
+
+
+def leave(repository, scratch):
+    """A drill is killed; what it leaves."""
+    before = set(os.listdir(scratch))
+    killed = repository.store.run("-s", repository.store.path, "backup", "drill", repository.path, "--scratch", scratch,
+                                  env={**SECRETS, "CORPUSFS_FAULT": "drill-restored:kill"})
+    assert killed.code == -signal.SIGKILL
+    (left,) = set(os.listdir(scratch)) - before
+    return f"{scratch}/{left}"
+
+
+@pytest.mark.sanitize
+def test_what_a_killed_drill_has_left_goes_with_the_next_one(repository, scratch):
+    assert os.listdir(leave(repository, scratch) + "/store")
+    os.mkdir(scratch + "/corpusfs-drill-empty0", 0o700)  # it was killed before it had a lock
+    drill(repository, scratch)
+    assert os.listdir(scratch) == []
+
+
+def test_drills_at_one_time_leave_each_other_alone(repository, store, scratch):
+    with store.stopped_at("drill-restored", "-s", store.path, "backup", "drill", repository.path, "--scratch", scratch, env=SECRETS) as first:
+        (name,) = os.listdir(scratch)
+        held = sorted(os.listdir(f"{scratch}/{name}/store"))
+        drill(repository, scratch)
+        assert os.listdir(scratch) == [name] and sorted(os.listdir(f"{scratch}/{name}/store")) == held
+    assert first.code == 0, first.err
+    assert os.listdir(scratch) == []
+
+
+def test_a_drill_removes_nothing_but_what_a_drill_of_its_user_has_left(repository, scratch, area):
+    """Others may write there, as in /var/tmp, and know what the directory is called."""
+    left = leave(repository, scratch)
+    os.rename(left, area + "/kept")
+    os.symlink(area + "/kept", scratch + "/corpusfs-drill-link00")
+    os.symlink("kept-by-name", scratch + "/corpusfs-drill-link01")
+    os.mkdir(scratch + "/corpusfs-drill-other0", 0o700)
+    files.put(scratch + "/corpusfs-drill-other0/lock", b"")
+    os.chown(scratch + "/corpusfs-drill-other0", 12345, 12345)
+    os.mkdir(scratch + "/corpusfs-drill-shared", 0o777)
+    os.chmod(scratch + "/corpusfs-drill-shared", 0o777)
+    files.put(scratch + "/corpusfs-drill-shared/lock", b"")
+    os.mkdir(scratch + "/corpusfs-drill-bare00", 0o700)
+    files.put(scratch + "/corpusfs-drill-bare00/store", b"without a lock")
+    files.put(scratch + "/corpusfs-drill-file00", b"file")
+    os.mkdir(scratch + "/corpusfs-drill-longer-name", 0o700)
+    before = sorted(os.listdir(scratch)), sorted(os.listdir(area + "/kept"))
+    drill(repository, scratch)
+    assert (sorted(os.listdir(scratch)), sorted(os.listdir(area + "/kept"))) == before
+    assert os.listdir(scratch + "/corpusfs-drill-other0") == os.listdir(scratch + "/corpusfs-drill-shared") == ["lock"]
+
+
+def test_a_link_in_what_was_left_is_removed_and_not_what_it_names(repository, scratch, area):
+    left = leave(repository, scratch)
+    os.mkdir(area + "/elsewhere")
+    files.put(area + "/elsewhere/file", b"kept")
+    os.symlink(area + "/elsewhere", left + "/store/link")
+    drill(repository, scratch)
+    assert os.listdir(scratch) == [] and files.get(area + "/elsewhere/file") == b"kept"
 
 
 # --- into memory ---
