@@ -1,6 +1,7 @@
 /*
  * Which backups stay, by rules such as "seven daily ones". Backups of one host and path, and ours of one dataset, are a group; groups do not count for
  * each other. In a group, each rule keeps the newest backup of as many hours, days, ISO weeks, months or years as it says. (UTC.)
+ * So do Debian's restic 0.14 and those before; later ones keep the oldest backup as well where a rule has room left.
  *
  * The complete backup of the store's last snapshot always stays: if a clock was wrong, another one may have a later time.
  *
