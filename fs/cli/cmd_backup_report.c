@@ -7,6 +7,7 @@
 
 #include "fs/cli/command.h"
 #include "fs/cli/exit.h"
+#include "fs/cli/late.h"
 #include "fs/cli/password.h"
 #include "fs/cli/place.h"
 #include "fs/cli/remotes.h"
@@ -369,6 +370,8 @@ static int run_report(struct cli *cli)
 		print_json(&report, result);
 	else if (r == 0)
 		print_report(&report, result);
+	if (r == 0)
+		late_tell(cli, store, NULL, report.dataset);
 	json_decref(result);
 	json_decref(report.copies);
 	json_decref(report.given);

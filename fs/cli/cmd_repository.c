@@ -7,6 +7,7 @@
 #include "fs/cli/command.h"
 #include "fs/cli/exit.h"
 #include "fs/cli/keep.h"
+#include "fs/cli/late.h"
 #include "fs/cli/password.h"
 #include "fs/cli/repository.h"
 #include "fs/cli/run.h"
@@ -63,6 +64,15 @@ static void tell_gone(const json_t *result)
 		        json_string_value(json_object_get(row, "tag")));
 }
 
+/* If a store is named that makes backups there by the clock. */
+static void tell_late(struct cli *cli)
+{
+	AUTO_FREE char *absolute = repository_absolute(cli->argv[0]);
+
+	if (absolute)
+		late_tell(cli, NULL, absolute, NULL);
+}
+
 static int run_list(struct cli *cli)
 {
 	json_t *args = json_pack("{s:b}", "with_damaged", true), *result;
@@ -77,6 +87,7 @@ static int run_list(struct cli *cli)
 		fprintf(stderr, "corpusfs: note: there is no backup of \"%s\" in %s\n", cli->argv[1], cli->argv[0]);
 	backup_rows_print(cli, json_object_get(result, "backups"));
 	tell_gone(result);
+	tell_late(cli);
 	code = backup_rows_damaged(cli->argv[0], json_object_get(result, "backups"));
 	json_decref(result);
 	return code;

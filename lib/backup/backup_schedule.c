@@ -261,7 +261,7 @@ bool backup_schedule_late(const json_t *entry, enum backup_kind kind, int64_t no
 
 	if (json_is_string(json_object_get(done_of(entry, backup_schedule_made_for(entry, kind)), "failure")))
 		return true;
-	return period_of(entry, kind, &period) && last > 0 && schedule_slot(period, now) > schedule_slot(period, last) + 1;
+	return period_of(entry, kind, &period) && last > 0 && now - last > schedule_seconds(period) + schedule_seconds(period) / 2;
 }
 
 /* --- what was begun --- */

@@ -52,7 +52,11 @@ WARN_UNUSED int backup_schedule_each(struct store *store, backup_schedule_fn eac
 
 /* Whether something is due for an entry, and what comes first; `now` in seconds since 1970. A drill comes when no backup is due. */
 bool backup_schedule_due(const json_t *entry, int64_t now, enum backup_kind *ret_kind);
-/* The slot before the last one, since it is planned, had none that went well, or the newest try failed: somebody should look. */
+/*
+ * The newest try failed, or the last one that went well is longer ago than one and a half intervals, or it was planned then and never done: somebody
+ * should look. Half an interval of grace, for what is due is made when the store is mounted or ticked next, and takes its time: a machine that is off
+ * for a night has no late daily backup. Slots would not do: what is done at the begin of one may be done at the end of the next.
+ */
 bool backup_schedule_late(const json_t *entry, enum backup_kind kind, int64_t now);
 
 /* The kind that is made where this one is planned: there is nothing for another to be based on before the first full one. */

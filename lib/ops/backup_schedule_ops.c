@@ -190,9 +190,19 @@ json_t *op_backup_status(struct store *store)
 	return rows.list;
 }
 
+/* backup.status: {} -> {backups: as store.status has them} */
+static int status_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
+{
+	(void)args;
+	(void)err;
+	*ret_result = json_pack("{s:o}", "backups", op_backup_status(context->store));
+	return 0;
+}
+
 const struct op backup_schedule_ops[] = {
 	{"backup.schedule.get", "which backups are made by the clock", OP_READER, NULL, get_op},
 	{"backup.schedule.set", "make backups by the clock", OP_OWNER, NULL, set_op},
+	{"backup.status", "how the backups and drills by the clock went, and which are late", OP_READER, NULL, status_op},
 	{"backup.due", "the backups and drills that are due", OP_READER, "due", due_op},
 	{"backup.verified", "which backup was found good in a repository", OP_READER, NULL, verified_op},
 	{"backup.note", "keep how a backup or a drill went", OP_OWNER, NULL, note_op},

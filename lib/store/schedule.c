@@ -43,6 +43,13 @@ int64_t schedule_slot(enum schedule_period period, int64_t seconds)
 	return (int64_t)tm.tm_year * 12 + tm.tm_mon;
 }
 
+int64_t schedule_seconds(enum schedule_period period)
+{
+	static const int64_t seconds[SCHEDULE_PERIODS] = {HOUR, DAY, WEEK, 31 * DAY};
+
+	return seconds[period];
+}
+
 int schedule_decode(const char *json, struct schedule *ret_schedule)
 {
 	struct schedule schedule = {0};

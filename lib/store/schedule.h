@@ -25,6 +25,7 @@ struct schedule {
 
 const char *schedule_period_name(enum schedule_period period); /* "hourly" */
 int64_t schedule_slot(enum schedule_period period, int64_t seconds);
+int64_t schedule_seconds(enum schedule_period period); /* of the longest slot */
 
 WARN_UNUSED int schedule_decode(const char *json, struct schedule *ret_schedule); /* "" is no schedule; -EBADMSG */
 WARN_UNUSED int schedule_get(struct store *store, const char *dataset, struct schedule *ret_schedule, struct error *err);

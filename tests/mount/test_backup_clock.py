@@ -10,9 +10,10 @@ import time
 import pytest
 
 from harness import files, procs, program
-from harness.repository import SECRETS, restic_check
+from harness.repository import PASSWORD, SECRETS, Repository, restic_check
 
 HOUR = 3600
+DAY = 24 * HOUR
 # the first process of a container neither stops nor kills itself
 CONTAINER = ["unshare", "--pid", "--fork", "--mount-proc", "sh", "-c", '"$@"; exit $?', "sh"]
 ELSEWHERE = ["unshare", "--uts", "--pid", "--fork", "--mount-proc", "sh", "-c", 'hostname elsewhere; "$@"; exit $?', "sh"]
@@ -153,3 +154,56 @@ def test_the_lag_of_a_replica_is_the_age_of_the_oldest_snapshot_that_it_has_not(
     store.ok("-s", store.path, "replicate", "d", "--to", to)
     shown = json.loads(show(HOUR, "--json"))
     assert shown["replicated_behind"] == shown["replicated_lag"] == 0
+
+
+# --- what was missed ---
+
+
+@pytest.fixture(name="drilled")
+def _drilled(repository, store, area):
+    """Its dataset has a backup and a weekly drill, which was just done."""
+    files.put(area + "/secret", PASSWORD.encode() + b"\n")
+    repository.run("backup", "schedule", "d", repository.path, "--password-file", area + "/secret", "--full", "monthly", "--drill", "weekly")
+    assert "full of d" in store.ok("-s", store.path, "tick")
+    assert "drilled" in store.ok("-s", store.path, "tick")
+    return repository
+
+
+@pytest.mark.sanitize
+def test_a_drill_that_was_missed_is_told_everywhere(drilled, store, area):
+    other = Repository(store, area + "/elsewhere")
+    for ahead, late in ((10 * DAY, False), (11 * DAY, True)):
+        rows = json.loads(store.ok("-s", store.path, "status", "--json", env=clock(ahead)))["backups"]
+        assert [row["late"] for row in rows if row["kind"] == "drill"] == [late]
+        (line,) = [line for line in store.ok("-s", store.path, "status", env=clock(ahead)).splitlines() if "drill weekly" in line]
+        assert ("LATE" in line) == late, line
+        (line,) = [line for line in store.run("-s", store.path, "doctor", env=clock(ahead)).out.splitlines() if "drill of d" in line]
+        assert ("late" in line, "in time" in line) == (late, not late), line
+        for command in (["list", drilled.path], ["report", "d"]):
+            told = drilled.run("backup", *command, secrets={**SECRETS, **clock(ahead)}).err
+            assert ("drill of d is late, weekly" in told) == late, told
+            assert len(told.splitlines()) == late
+        assert drilled.run("backup", "list", other.path, secrets={**SECRETS, **clock(ahead)}).err == "", "of another repository nothing is said"
+
+
+def test_the_daemon_s_log_has_what_is_late(drilled, store, area):
+    def lines():
+        return [line for line in procs.read(store.path + "/log").decode().splitlines() if " late " in line and "kind=drill" in line]
+
+    store.expected.append("a drill or healing failed")
+    os.rename(area + "/secret", area + "/gone")
+    store.mount(env=clock(11 * DAY))
+    procs.poll(lines, 30 * program.scale(), "it is told")
+    assert len(lines()) == 1 and " warning late " in lines()[0] and 'dataset="d"' in lines()[0] and "every=weekly" in lines()[0]
+
+
+@pytest.mark.timeout(150)
+def test_what_can_still_be_made_is_not_called_late_in_the_log(drilled, store):
+    def drills():
+        return [row["time"] for row in json.loads(store.ok("-s", store.path, "status", "--json"))["backups"] if row["kind"] == "drill"]
+
+    before = drills()
+    store.mount(env=clock(11 * DAY))
+    procs.poll(lambda: drills() != before, 90 * program.scale(), "the drill is made")
+    store.umount()
+    assert " late " not in procs.read(store.path + "/log").decode()

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 
 import pytest
 
@@ -135,6 +136,20 @@ def test_a_link_in_what_was_left_is_removed_and_not_what_it_names(repository, sc
     os.symlink(area + "/elsewhere", left + "/store/link")
     drill(repository, scratch)
     assert os.listdir(scratch) == [] and files.get(area + "/elsewhere/file") == b"kept"
+
+
+def test_what_is_mounted_in_what_was_left_stays(repository, scratch):
+    left = leave(repository, scratch)
+    os.mkdir(left + "/store/point")
+    subprocess.run(["mount", "-t", "tmpfs", "none", left + "/store/point"], check=True)
+    try:
+        files.put(left + "/store/point/file", b"kept")
+        drill(repository, scratch)
+        assert files.get(left + "/store/point/file") == b"kept"
+    finally:
+        subprocess.run(["umount", left + "/store/point"], check=True)
+    drill(repository, scratch)
+    assert os.listdir(scratch) == []
 
 
 # --- into memory ---

@@ -119,6 +119,25 @@ static void what_was_begun_is_running_or_interrupted(void **state)
 	json_decref(entry);
 }
 
+/* Of a slot that was served at its begin and missed since, and of intervals of all lengths. */
+static void what_is_late_does_not_hang_on_the_day_of_the_week(void **state)
+{
+	static const struct { const char *every; int64_t grace; } kinds[] = {
+		{"hourly", HOUR + HOUR / 2}, {"daily", 36 * HOUR}, {"weekly", 10 * DAY + 12 * HOUR}, {"monthly", 46 * DAY + 12 * HOUR},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+		for (int64_t done = NOON; done < NOON + 7 * DAY; done += 11 * HOUR) {
+			json_t *entry = entry_of("{\"every\":{\"full\":\"monthly\"},\"done\":{}}");
+
+			json_object_set_new(json_object_get(entry, "every"), "drill", json_string(kinds[i].every));
+			set_done(entry, "drill", done);
+			assert_false(backup_schedule_late(entry, BACKUP_KIND_DRILL, done + kinds[i].grace));
+			assert_true(backup_schedule_late(entry, BACKUP_KIND_DRILL, done + kinds[i].grace + 1));
+			json_decref(entry);
+		}
+}
+
 static void drills_wait_for_a_backup(void **state)
 {
 	json_t *entry = entry_of("{\"every\":{\"full\":\"monthly\",\"drill\":\"weekly\"},\"done\":{}}");
@@ -151,16 +170,17 @@ static void what_is_late_is_told(void **state)
 	assert_false(backup_schedule_late(entry, BACKUP_KIND_FULL, NOON)); /* has just been planned */
 	set_done(entry, "full", NOON);
 	set_done(entry, "incremental", NOON + DAY);
-	assert_false(backup_schedule_late(entry, BACKUP_KIND_INCREMENTAL, NOON + 2 * DAY));
-	assert_true(backup_schedule_late(entry, BACKUP_KIND_INCREMENTAL, NOON + 3 * DAY));
-	assert_false(backup_schedule_late(entry, BACKUP_KIND_FULL, NOON + 9 * DAY));
-	assert_true(backup_schedule_late(entry, BACKUP_KIND_FULL, NOON + 10 * DAY));
+	assert_false(backup_schedule_late(entry, BACKUP_KIND_INCREMENTAL, NOON + 2 * DAY + 12 * HOUR));
+	assert_true(backup_schedule_late(entry, BACKUP_KIND_INCREMENTAL, NOON + 2 * DAY + 12 * HOUR + 1));
+	assert_false(backup_schedule_late(entry, BACKUP_KIND_FULL, NOON + 10 * DAY + 12 * HOUR));
+	assert_true(backup_schedule_late(entry, BACKUP_KIND_FULL, NOON + 10 * DAY + 12 * HOUR + 1));
+	assert_false(backup_schedule_late(entry, BACKUP_KIND_FULL, NOON - 100 * DAY)); /* a clock that was set back */
 	set_failed(entry, "full", NOON + DAY);
 	assert_true(backup_schedule_late(entry, BACKUP_KIND_FULL, NOON + DAY));
 	json_decref(entry);
 }
 
-static void what_was_never_done_is_late_when_a_slot_since_it_was_planned_has_gone_by(void **state)
+static void what_was_never_done_is_late_by_when_it_was_planned(void **state)
 {
 	json_t *entry = entry_of("{\"every\":{\"full\":\"weekly\",\"incremental\":\"daily\",\"drill\":\"daily\"},\"done\":{}}");
 
@@ -171,8 +191,8 @@ static void what_was_never_done_is_late_when_a_slot_since_it_was_planned_has_gon
 	assert_true(backup_schedule_late(entry, BACKUP_KIND_INCREMENTAL, NOON + 2 * DAY));
 	assert_false(backup_schedule_late(entry, BACKUP_KIND_DRILL, NOON + 2 * DAY));
 	assert_true(backup_schedule_late(entry, BACKUP_KIND_DRILL, NOON + 3 * DAY));
-	assert_false(backup_schedule_late(entry, BACKUP_KIND_FULL, NOON + 9 * DAY));
-	assert_true(backup_schedule_late(entry, BACKUP_KIND_FULL, NOON + 10 * DAY));
+	assert_false(backup_schedule_late(entry, BACKUP_KIND_FULL, NOON + 10 * DAY));
+	assert_true(backup_schedule_late(entry, BACKUP_KIND_FULL, NOON + 11 * DAY));
 	set_done(entry, "full", NOON + DAY); /* it counts for the lower ones */
 	assert_false(backup_schedule_late(entry, BACKUP_KIND_INCREMENTAL, NOON + 2 * DAY));
 	json_decref(entry);
@@ -185,10 +205,11 @@ int main(void)
 		cmocka_unit_test(without_a_full_one_an_incremental_one_is_full),
 		cmocka_unit_test(a_first_one_that_fails_is_late_for_the_kind_that_is_planned),
 		cmocka_unit_test(what_was_begun_is_running_or_interrupted),
+		cmocka_unit_test(what_is_late_does_not_hang_on_the_day_of_the_week),
 		cmocka_unit_test(drills_wait_for_a_backup),
 		cmocka_unit_test(what_failed_is_tried_again_later),
 		cmocka_unit_test(what_is_late_is_told),
-		cmocka_unit_test(what_was_never_done_is_late_when_a_slot_since_it_was_planned_has_gone_by),
+		cmocka_unit_test(what_was_never_done_is_late_by_when_it_was_planned),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

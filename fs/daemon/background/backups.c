@@ -12,6 +12,7 @@
 #include "lib/verify/heal_plan.h"
 
 #define LOOK_EVERY_MS 60000
+#define TELL_EVERY_MS (24 * 3600 * 1000ULL)
 #define PATIENCE_MS 2000
 #define WAIT_STEP_US 20000
 
@@ -76,6 +77,41 @@ static bool has_ended(struct backups *backups, int *ret_status)
 	return true;
 }
 
+struct late {
+	struct log *log;
+	int64_t now;
+	bool any;
+};
+
+static int log_one_late(void *arg, const struct dataset_info *dataset, const json_t *entry)
+{
+	struct late *late = arg;
+	const char *kind;
+	json_t *period;
+
+	json_object_foreach(json_object_get(entry, "every"), kind, period) {
+		enum backup_kind number;
+
+		if (backup_kind_parse(kind, &number) < 0 || !backup_schedule_late(entry, number, late->now))
+			continue;
+		late->any = true;
+		log_line(late->log, "warning", "late", "dataset=\"%s\" kind=%s every=%s repository=\"%s\" hint=\"corpusfs status\"", dataset->name, kind,
+		         json_string_value(period), json_string_value(json_object_get(entry, "repository")));
+	}
+	return 0;
+}
+
+/* What is due is made first: told is what is late when nothing is due, or when that has failed. */
+static void log_late(struct backups *backups, struct store *store, struct log *log)
+{
+	struct late late = {.log = log, .now = clock_now().tv_sec};
+
+	if (clock_ms() < backups->tell_ms || backup_schedule_each(store, log_one_late, &late) < 0)
+		return;
+	if (late.any)
+		backups->tell_ms = clock_ms() + TELL_EVERY_MS;
+}
+
 void backups_look(struct backups *backups, struct store *store, struct log *log)
 {
 	int64_t now = clock_now().tv_sec;
@@ -85,15 +121,19 @@ void backups_look(struct backups *backups, struct store *store, struct log *log)
 		if (!has_ended(backups, &status))
 			return;
 		log_healed(backups, store, log);
-		if (status != 0)
+		if (status != 0) {
 			log_line(log, "error", "backup", "text=\"a scheduled backup, a drill or healing failed\" hint=\"corpusfs status\"");
+			log_late(backups, store, log);
+		}
 		return;
 	}
 	if (clock_ms() < backups->due_ms)
 		return;
 	backups->due_ms = clock_ms() + LOOK_EVERY_MS;
-	if (backup_schedule_each(store, is_due, &now) <= 0 && !heal_plan_due(store, now))
+	if (backup_schedule_each(store, is_due, &now) <= 0 && !heal_plan_due(store, now)) {
+		log_late(backups, store, log);
 		return;
+	}
 	backups->healed = healed_at(store);
 	r = spawn(store_path(store), &backups->child);
 	if (r < 0) {

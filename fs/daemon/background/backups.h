@@ -13,6 +13,7 @@
 
 struct backups {
 	uint64_t due_ms; /* when to look again */
+	uint64_t tell_ms; /* when to tell again what is late: once a day */
 	pid_t child;     /* 0: none */
 	int64_t healed;  /* when content was healed for the last time before it began */
 };
