@@ -119,43 +119,33 @@ static int read_repository(struct report *report, const char *path, json_t **ret
 	return r;
 }
 
-/* What somebody verified or drilled by hand, perhaps where no schedule looks. */
-static double noted_in(const struct report *report, const char *absolute)
+/* When the newest backup was taken that a drill or a verification found whole, as the store knows; 0: none is known. */
+static double noted_in(const struct report *report, const char *path)
 {
+	AUTO_FREE char *absolute = repository_absolute(path);
 	json_t *result = NULL;
 	struct error ignored = {0};
 	double taken = 0;
 
-	if (run_op_at(report->store, "backup.verified",
-	              json_pack("{s:o, s:O}", "repository", json_from_bytes(absolute), "dataset_id", json_object_get(report->shown, "dataset_id")), NULL, &result,
-	              &ignored) == 0)
+	if (absolute && run_op_at(report->store, "backup.verified",
+	                          json_pack("{s:o, s:O}", "repository", json_from_bytes(absolute), "dataset_id", json_object_get(report->shown, "dataset_id")),
+	                          NULL, &result, &ignored) == 0)
 		taken = json_number_value(json_object_get(result, "taken"));
 	json_decref(result);
 	return taken;
 }
 
-/* When the newest of the backups was taken that a drill or a verification found whole. */
+/* The same, if it is there: others may have been forgotten since. */
 static double verified_in(const struct report *report, const char *path, const json_t *rows)
 {
-	const char *scheduled = json_string_value(json_object_get(report->schedule, "repository"));
-	const json_t *done = json_object_get(report->schedule, "done");
-	AUTO_FREE char *absolute = repository_absolute(path);
-	const bool is_scheduled = scheduled && absolute && strcmp(scheduled, absolute) == 0;
-	const double drilled = is_scheduled ? json_number_value(json_object_get(json_object_get(done, "drill"), "verified")) : 0;
-	const double read = is_scheduled ? json_number_value(json_object_get(json_object_get(done, "verify"), "verified")) : 0;
-	const double noted = absolute ? noted_in(report, absolute) : 0;
-	double newest = 0;
+	const double noted = noted_in(report, path);
 	json_t *row;
 	size_t i;
 
-	/* Others may have been forgotten since. */
-	json_array_foreach(rows, i, row) {
-		const double taken = json_number_value(json_object_get(row, "taken"));
-
-		if (taken == drilled || taken == read || taken == noted)
-			newest = MAX(newest, taken);
-	}
-	return newest;
+	json_array_foreach(rows, i, row)
+		if (json_number_value(json_object_get(row, "taken")) == noted)
+			return noted;
+	return 0;
 }
 
 /* Of what stands in a directory, also by the name of a remote. */
@@ -344,6 +334,22 @@ static void print_json(const struct report *report, json_t *result)
 	repository_print_json(result);
 }
 
+static void tell_late(const struct report *report)
+{
+	json_t *status = late_ask(report->cli, report->store);
+	const json_t *row;
+	size_t i;
+
+	late_tell(status, NULL, report->dataset);
+	json_array_foreach(report->copies, i, row) {
+		AUTO_FREE char *absolute = repository_absolute(json_string_value(json_object_get(row, "copy")));
+
+		if (absolute)
+			late_tell_drill(status, absolute);
+	}
+	json_decref(status);
+}
+
 static int run_report(struct cli *cli)
 {
 	AUTO_PLACE place = {0};
@@ -371,7 +377,7 @@ static int run_report(struct cli *cli)
 	else if (r == 0)
 		print_report(&report, result);
 	if (r == 0)
-		late_tell(cli, store, NULL, report.dataset);
+		tell_late(&report);
 	json_decref(result);
 	json_decref(report.copies);
 	json_decref(report.given);

@@ -64,13 +64,15 @@ static void tell_gone(const json_t *result)
 		        json_string_value(json_object_get(row, "tag")));
 }
 
-/* If a store is named that makes backups there by the clock. */
-static void tell_late(struct cli *cli)
+/* If a store is named that knows of the repository. */
+static void tell_late(const struct cli *cli)
 {
 	AUTO_FREE char *absolute = repository_absolute(cli->argv[0]);
+	json_t *status = absolute ? late_ask(cli, NULL) : NULL;
 
-	if (absolute)
-		late_tell(cli, NULL, absolute, NULL);
+	late_tell(status, absolute, NULL);
+	late_tell_drill(status, absolute);
+	json_decref(status);
 }
 
 static int run_list(struct cli *cli)
@@ -180,81 +182,6 @@ static int run_verify(struct cli *cli)
 	if (cli_option(cli, "data") && percent == 100)
 		repository_note(cli, "verify", (double)(clock_ms() - began) / 1000, json_object_get(result, "verified"),
 		                code == EXIT_OK ? NULL : "the repository is damaged");
-	json_decref(result);
-	return code;
-}
-
-/* --- drill --- */
-
-static const struct column drill_columns[] = {
-	{"short", "BACKUP", COLUMN_TEXT}, {"dataset", "DATASET", COLUMN_TEXT}, {"files", "FILES", COLUMN_NUMBER}, {"bytes", "SIZE", COLUMN_BYTES},
-	{"took", "TOOK", COLUMN_TEXT},    {"result", "IDENTITY", COLUMN_TEXT}, {NULL, NULL, COLUMN_TEXT},
-};
-
-static void note_drill(struct cli *cli, const json_t *rows, const char *failure)
-{
-	json_t *verified = repository_verified(rows), *row;
-	double seconds = 0;
-	size_t i;
-
-	json_array_foreach(rows, i, row)
-		seconds = MAX(seconds, json_real_value(json_object_get(row, "seconds")));
-	repository_note(cli, "drill", seconds, verified, failure);
-	json_decref(verified);
-}
-
-/* For people. */
-static void describe_drill(json_t *row)
-{
-	AUTO_FREE char *took = xasprintf("%.1f s", json_real_value(json_object_get(row, "seconds")));
-	const char *result = json_is_true(json_object_get(row, "same")) ? "the same" : "not known";
-
-	repository_add_short(row);
-	json_object_set_new(row, "took", json_string(took));
-	json_object_set_new(row, "result", json_string(json_is_true(json_object_get(row, "incomplete")) ? "incomplete" : result));
-}
-
-/* Of a drill that failed. What says nothing of the backups, a wrong password for example, is not kept. */
-static int drill_failed(struct cli *cli, struct error *err)
-{
-	CLEANUP(repository_name_clear) struct repository_name name = repository_name_of(cli->argv[0]);
-
-	if (err->code == -EBADMSG || err->code == -EILSEQ || err->code == -EIO)
-		repository_note(cli, "drill", 0, NULL, err->text);
-	return repository_exit(name.place, err, NULL);
-}
-
-static int run_drill(struct cli *cli)
-{
-	const char *scratch = cli_option(cli, "scratch"), *temporary = getenv("TMPDIR");
-	json_t *args, *result, *rows, *row;
-	struct error err = {0};
-	int code = EXIT_OK;
-	size_t i;
-
-	if (scratch && cli_option(cli, "memory")) {
-		(void)error_set(&err, -EINVAL, "--memory writes nothing, so it goes without --scratch");
-		return exit_with(&err);
-	}
-	args = json_pack("{s:b}", "count", isatty(STDERR_FILENO));
-	if (!cli_option(cli, "memory"))
-		json_object_set_new(args, "scratch", json_from_bytes(scratch ? scratch : temporary && *temporary ? temporary : "/var/tmp"));
-	if (repository_try(cli, "backup.drill", args, "drill", &result, &err) < 0)
-		return drill_failed(cli, &err);
-	rows = json_object_get(result, "backups");
-	json_array_foreach(rows, i, row) {
-		const bool incomplete = json_is_true(json_object_get(row, "incomplete"));
-
-		if (!cli_option(cli, "json"))
-			describe_drill(row);
-		if (!incomplete)
-			continue;
-		fprintf(stderr, "corpusfs: backup %.8s is incomplete: what could not be read when it was made is not in it\n",
-		        json_string_value(json_object_get(row, "backup")));
-		code = EXIT_FAILED;
-	}
-	table_print(cli, drill_columns, rows);
-	note_drill(cli, rows, code == EXIT_OK ? NULL : "a backup is incomplete");
 	json_decref(result);
 	return code;
 }
@@ -384,13 +311,6 @@ static const struct option verify_options[] = {
 	OPTION_JSON,
 	OPTIONS_END,
 };
-static const struct option drill_options[] = {
-	{0, "scratch", "DIR", "where there is room for what is restored; else $TMPDIR or /var/tmp"},
-	{0, "memory", NULL, "piece by piece into memory, for which no room is needed"},
-	OPTIONS_PASSWORD,
-	OPTION_JSON,
-	OPTIONS_END,
-};
 static const struct option forget_options[] = {
 	OPTIONS_KEEP,
 	{'n', "dry-run", NULL, "only show what would go"},
@@ -447,16 +367,6 @@ const struct command repository_commands[] = {
          .max = 1,
          .options = verify_options,
          .run = run_verify},
-	{.name = "backup drill",
-         .operands = "REPO[@BACKUP]",
-         .summary = "see whether backups come back",
-         .details = "Restores the newest backup and one at random, or the one that is named, into a\n"
-                    "new store that goes again, compares their identities and says how long it took.\n"
-                    "With --memory all is read and checked the same way, and written nowhere.\n",
-         .min = 1,
-         .max = 1,
-         .options = drill_options,
-         .run = run_drill},
 	{.name = "backup forget",
          .operands = "REPO [BACKUP]...",
          .summary = "let backups go",

@@ -14,6 +14,7 @@ const struct command_group command_groups[] = {
 	{"Backups", backup_commands},
 	{"", backup_schedule_commands},
 	{"", repository_commands},
+	{"", drill_commands},
 	{"", backup_hold_commands},
 	{"", backup_mount_commands},
 	{"", backup_report_commands},

@@ -131,6 +131,13 @@ static void check_backups(json_t *findings, const json_t *status)
 		doctor_note(findings, "backups", what, late ? DOCTOR_BAD : DOCTOR_OK, failure ? failure : late ? "late" : "in time",
 		            "corpusfs tick makes what is due and says what hinders it");
 	}
+	json_array_foreach(json_object_get(status, "drills"), i, row) {
+		const char *failure = json_string_value(json_object_get(row, "failure")), *repository = json_string_value(json_object_get(row, "repository"));
+		AUTO_FREE char *what = repository ? xasprintf("drill of %s", repository) : xstrdup("drills");
+		AUTO_FREE char *mend = xasprintf("corpusfs backup drill %s tries again; if it is gone, --forget ends this", repository ? repository : "REPO");
+
+		doctor_note(findings, "backups", what, failure ? DOCTOR_BAD : DOCTOR_OK, failure ? failure : "came back", mend);
+	}
 }
 
 static void check_read_ahead(json_t *findings, const char *area, const json_t *mount)

@@ -34,32 +34,39 @@ static void tell_one(const json_t *row)
 	        text(row, "repository"), failure ? failure : "last ", failure ? "" : when);
 }
 
-/* Nobody waits for what is only a note. */
-static json_t *ask(const char *store)
+json_t *late_ask(const struct cli *cli, const char *store)
 {
-	const pid_t owner = store_locked_by(store);
+	AUTO_FREE char *found = NULL;
 	struct error ignored = {0};
 	json_t *status = NULL;
+	pid_t owner;
 
+	if (!store && run_find_store(cli, &found, &ignored) < 0)
+		return NULL;
+	store = store ? store : found;
+	owner = store_locked_by(store);
 	if (owner != 0 && (owner < 0 || !run_is_daemon(owner)))
 		return NULL;
 	return run_op_at(store, "backup.status", json_object(), NULL, &status, &ignored) < 0 ? NULL : status;
 }
 
-void late_tell(const struct cli *cli, const char *store, const char *repository, const char *dataset)
+void late_tell(const json_t *status, const char *repository, const char *dataset)
 {
-	AUTO_FREE char *found = NULL;
-	struct error ignored = {0};
-	json_t *status;
 	const json_t *row;
 	size_t i;
 
-	if (!store && run_find_store(cli, &found, &ignored) < 0)
-		return;
-	status = ask(store ? store : found);
 	json_array_foreach(json_object_get(status, "backups"), i, row)
 		if (json_is_true(json_object_get(row, "late")) && text(row, "kind") && is_wanted(row, "repository", repository) &&
 		    is_wanted(row, "dataset", dataset))
 			tell_one(row);
-	json_decref(status);
+}
+
+void late_tell_drill(const json_t *status, const char *repository)
+{
+	const json_t *row;
+	size_t i;
+
+	json_array_foreach(json_object_get(status, "drills"), i, row)
+		if (text(row, "repository") && is_wanted(row, "repository", repository) && text(row, "failure"))
+			fprintf(stderr, "corpusfs: note: the last drill of %s failed: %s\n", repository, text(row, "failure"));
 }

@@ -46,6 +46,32 @@ static void print_planned(const json_t *status)
 	}
 }
 
+/* Of repositories in which none is planned. */
+static void print_drills(const json_t *status)
+{
+	const json_t *row;
+	size_t i;
+
+	json_array_foreach(json_object_get(status, "drills"), i, row) {
+		const char *failure = json_string_value(json_object_get(row, "failure")), *repository = json_string_value(json_object_get(row, "repository"));
+		const json_int_t last = json_integer_value(json_object_get(row, "time"));
+		char when[UNITS_MAX];
+
+		if (!repository) {
+			say("drills         %s\n", failure);
+			continue;
+		}
+		say("drill          %s: ", repository);
+		units_time((double)last, when);
+		if (last > 0)
+			say("last %s, came back in %.1f s%s", when, json_real_value(json_object_get(row, "seconds")), failure ? ", then " : "");
+		units_time((double)json_integer_value(json_object_get(row, "tried")), when);
+		if (failure)
+			say("FAILED %s: %s", when, failure);
+		say("\n");
+	}
+}
+
 /* What the store's own backups gave back by themselves, and why they could not be asked. */
 static void print_healing(const json_t *status)
 {
@@ -68,6 +94,7 @@ void status_print_backups(const json_t *status)
 {
 	print_healing(status);
 	print_planned(status);
+	print_drills(status);
 }
 
 void status_print_replicas(const char *store)

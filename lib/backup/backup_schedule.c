@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "lib/backup/backup.h"
+#include "lib/backup/verified.h"
 #include "lib/base/clock.h"
 #include "lib/repository/process_json.h"
 #include "lib/store/json_record.h"
@@ -13,7 +14,6 @@
 #include "lib/store/unknown.h"
 
 #define RECORD_NAME "backups"
-#define VERIFIED_NAME "verified"
 #define ID_TEXT 16
 
 static const char *const kinds[BACKUP_KINDS] = {"full", "differential", "incremental", "drill", "verify"};
@@ -287,16 +287,8 @@ static json_t *begun_of(const struct backup_note *note)
 
 /* --- what was done --- */
 
-/* A drill by hand may be of an older backup than the last one was. What the clock drills, and a verification, has the newest one in it. */
-static bool is_news(const struct backup_note *note, const json_t *verified, const json_t *known)
+static void note_in(json_t *entry, const struct backup_note *note)
 {
-	return note->dataset || note->kind == BACKUP_KIND_VERIFY || json_number_value(verified) > json_number_value(known);
-}
-
-/* `of`: the dataset's STORE/NUMBER. */
-static void note_in(json_t *entry, const struct backup_note *note, const char *of)
-{
-	json_t *verified = json_object_get(note->verified, of);
 	json_t *done = json_object_get(entry, "done"), *kind;
 
 	if (!done) {
@@ -318,8 +310,6 @@ static void note_in(json_t *entry, const struct backup_note *note, const char *o
 	if (!note->failure) {
 		json_object_set_new(kind, "time", json_integer((json_int_t)note->now));
 		json_object_set_new(kind, "seconds", json_real(note->seconds));
-		if (verified && is_news(note, verified, json_object_get(kind, "verified")))
-			json_object_set(kind, "verified", verified);
 	}
 }
 
@@ -332,43 +322,18 @@ static bool is_meant(const struct backup_note *note, const json_t *entry, const 
 	return !note->verified || note->failure || json_object_get(note->verified, of);
 }
 
-/* The repository that was noted last stands last, and the first one goes where there are too many. */
-static int note_verified(struct store *store, const struct backup_note *note)
+/* For whoever looks in the repository, with a schedule or without one. */
+static int note_verified(struct store *store, const struct backup_note *note, struct error *err)
 {
-	const char *of;
-	json_t *all, *known, *taken;
-	int r = json_record_read(store, VERIFIED_NAME, &all);
+	const bool is_by_clock = note->dataset != NULL, is_drill = note->kind == BACKUP_KIND_DRILL && !(is_by_clock && note->failure);
+	/* A drill by hand may be of an older backup than the last one was. What the clock drills, and a verification, has the newest one in it. */
+	const struct verified_note verified = {.repository = note->repository, .is_drill = is_drill, .now = note->now, .failure = note->failure,
+	                                       .has_newest = is_by_clock || note->kind == BACKUP_KIND_VERIFY,
+	                                       .seconds = note->seconds, .taken = note->verified};
 
-	if (r < 0)
-		return r;
-	known = json_incref(json_object_get(all, note->repository));
-	if (!known)
-		known = json_object();
-	json_object_del(all, note->repository);
-	json_object_foreach((json_t *)note->verified, of, taken)
-		if (is_news(note, taken, json_object_get(known, of)))
-			json_object_set(known, of, taken);
-	while (json_object_size(all) >= VERIFIED_REPOSITORIES)
-		json_object_del(all, json_object_iter_key(json_object_iter(all)));
-	json_object_set_new(all, note->repository, known);
-	r = json_record_write(store, VERIFIED_NAME, all);
-	json_decref(all);
-	return r;
-}
-
-int backup_verified_get(struct store *store, const char *repository, const char *of, double *ret_taken, struct error *err)
-{
-	json_t *all;
-	int r;
-
-	pthread_mutex_lock(&record_lock);
-	r = json_record_read(store, VERIFIED_NAME, &all);
-	pthread_mutex_unlock(&record_lock);
-	if (r < 0)
-		return failed(r, err);
-	*ret_taken = json_number_value(json_object_get(json_object_get(all, repository), of));
-	json_decref(all);
-	return 0;
+	if (!note->repository || note->begins || (!is_drill && (note->failure || json_object_size(note->verified) == 0)))
+		return 0;
+	return verified_note(store, &verified, err);
 }
 
 int backup_schedule_note(struct store *store, const struct backup_note *note, struct error *err)
@@ -387,15 +352,13 @@ int backup_schedule_note(struct store *store, const struct backup_note *note, st
 			struct dataset_info info;
 
 			if (dataset_get_by_id(store, number, &info) == 0 && is_meant(note, entry, info.name, of)) {
-				note_in(entry, note, of);
+				note_in(entry, note);
 				any = true;
 			}
 		}
 		r = any ? json_record_write(store, RECORD_NAME, all) : 0;
 		json_decref(all);
 	}
-	if (r == 0 && note->repository && !note->failure && json_object_size(note->verified) > 0)
-		r = note_verified(store, note);
 	pthread_mutex_unlock(&record_lock);
-	return r < 0 ? failed(r, err) : 0;
+	return r < 0 ? failed(r, err) : note_verified(store, note, err);
 }

@@ -14,12 +14,10 @@
  *          says where the password comes from; "every": {kind: "hourly" | "daily" | "weekly" | "monthly"}, "keep": {"last": n, "hourly", ...},
  *          "memory": drills go into memory, true or missing,
  *          "done": {kind: {"time": of the last that went well, "tried": of the last one, "failure": text or null, "seconds": how long,
- *          "verified": when the newest backup was taken that came back or was read whole; a drill by hand of an older one does not change it,
  *          "begun": {"time", and what process_json.h has}: of a try that has not ended, and by which process}},
  *         "since": {kind: when it was planned so}}
  *
- * What was verified or drilled in a repository that no schedule names is another record ('J' "verified"): {repository: {dataset's STORE/NUMBER: when
- * the newest backup was taken that was found good}, ...}, of the last VERIFIED_REPOSITORIES of them.
+ * What drills and verifications found good, and how drills went where no schedule plans any, is another record (verified.h).
  *
  * Any thread.
  */
@@ -32,7 +30,6 @@
 #include "lib/store/datasets.h"
 
 #define BACKUP_RETRY 900
-#define VERIFIED_REPOSITORIES 64
 
 enum backup_kind { BACKUP_KIND_FULL, BACKUP_KIND_DIFFERENTIAL, BACKUP_KIND_INCREMENTAL, BACKUP_KIND_DRILL, BACKUP_KIND_VERIFY, BACKUP_KINDS };
 const char *backup_kind_text(enum backup_kind kind);
@@ -80,7 +77,5 @@ struct backup_note {
 	const json_t *verified;
 };
 WARN_UNUSED int backup_schedule_note(struct store *store, const struct backup_note *note, struct error *err);
-/* When the newest backup of the dataset with this STORE/NUMBER was taken that was found good in the repository, whoever looked; 0: none is known. */
-WARN_UNUSED int backup_verified_get(struct store *store, const char *repository, const char *of, double *ret_taken, struct error *err);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include "lib/backup/backup.h"
 #include "lib/backup/backup_schedule.h"
+#include "lib/backup/verified.h"
 #include "lib/base/clock.h"
 #include "lib/ops/json.h"
 #include "lib/ops/op_args.h"
@@ -142,7 +143,7 @@ static int verified_op(struct op_context *context, const json_t *args, json_t **
 	if (r == 0)
 		r = op_arg_string(args, "dataset_id", &of, err);
 	if (r == 0)
-		r = backup_verified_get(context->store, repository, of, &taken, err);
+		r = verified_get(context->store, repository, of, &taken, err);
 	if (r == 0)
 		*ret_result = json_pack("{s:f}", "taken", taken);
 	return r;
@@ -190,12 +191,52 @@ json_t *op_backup_status(struct store *store)
 	return rows.list;
 }
 
-/* backup.status: {} -> {backups: as store.status has them} */
+/* --- drills by hand --- */
+
+static int add_planned(void *arg, const struct dataset_info *dataset, const json_t *entry)
+{
+	const char *repository = json_string_value(json_object_get(entry, "repository"));
+
+	(void)dataset;
+	if (repository && json_object_get(json_object_get(entry, "every"), "drill"))
+		json_object_set_new(arg, repository, json_true());
+	return 0;
+}
+
+json_t *op_backup_drills(struct store *store)
+{
+	json_t *list = json_array(), *planned = json_object(), *drills = NULL, *drill;
+	struct error err = {0};
+	const char *repository;
+
+	if (backup_schedule_each(store, add_planned, planned) < 0 || verified_drills(store, &drills, &err) < 0)
+		json_array_append_new(list, json_pack("{s:s}", "failure", err.code < 0 ? err.text : "the schedules of backups cannot be read"));
+	json_object_foreach(drills, repository, drill)
+		if (!json_object_get(planned, repository)) {
+			json_object_set_new(drill, "repository", json_string(repository));
+			json_array_append(list, drill);
+		}
+	json_decref(planned);
+	json_decref(drills);
+	return list;
+}
+
+/* backup.drill.forget: {repository} -> {}: how drills there went is told no more. -ENOENT: nothing was told */
+static int forget_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
+{
+	const char *repository;
+	int r = op_arg_string(args, "repository", &repository, err);
+
+	(void)ret_result;
+	return r < 0 ? r : verified_forget_drills(context->store, repository, err);
+}
+
+/* backup.status: {} -> {backups, drills: as store.status has them} */
 static int status_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
 	(void)args;
 	(void)err;
-	*ret_result = json_pack("{s:o}", "backups", op_backup_status(context->store));
+	*ret_result = json_pack("{s:o, s:o}", "backups", op_backup_status(context->store), "drills", op_backup_drills(context->store));
 	return 0;
 }
 
@@ -203,6 +244,7 @@ const struct op backup_schedule_ops[] = {
 	{"backup.schedule.get", "which backups are made by the clock", OP_READER, NULL, get_op},
 	{"backup.schedule.set", "make backups by the clock", OP_OWNER, NULL, set_op},
 	{"backup.status", "how the backups and drills by the clock went, and which are late", OP_READER, NULL, status_op},
+	{"backup.drill.forget", "tell no more how drills of a repository went", OP_OWNER, NULL, forget_op},
 	{"backup.due", "the backups and drills that are due", OP_READER, "due", due_op},
 	{"backup.verified", "which backup was found good in a repository", OP_READER, NULL, verified_op},
 	{"backup.note", "keep how a backup or a drill went", OP_OWNER, NULL, note_op},

@@ -10,4 +10,7 @@
  * was begun that is being made, interrupted?: when the one was begun that did not end}], one for each kind that is planned. */
 json_t *op_backup_status(struct store *store);
 
+/* [{repository, tried, failure: text or null, time?: of the last that went well, seconds?: how long that took}]: of drills where none is planned. */
+json_t *op_backup_drills(struct store *store);
+
 #endif

@@ -78,7 +78,8 @@ static json_t *uncommitted_status(struct store *store, const struct tree_usage *
  * is, and write_error when the database has stopped writing; uncommitted {files, error, file: one of them, DATASET/PATH} when content cannot be
  * committed, which is tried again;
  * damage {chunks, healed, tables: some are damaged, unneeded: only in what no file needs of content}; scrub {phase of one that has not ended, begun,
- * chunks, last_end, last_chunks, last_bytes, last_damaged, every: seconds}; healing (heal_plan.h); backups (op_backups.h). The daemon adds pid, mounts and gc.
+ * chunks, last_end, last_chunks, last_bytes, last_damaged, every: seconds}; healing (heal_plan.h); backups, drills (op_backups.h). The daemon adds pid, mounts
+ * and gc.
  */
 static int store_status(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
@@ -104,6 +105,7 @@ static int store_status(struct op_context *context, const json_t *args, json_t *
 	json_object_set_new(*ret_result, "scrub", scrub_status(context->store));
 	json_object_set_new(*ret_result, "healing", heal_plan_status(context->store));
 	json_object_set_new(*ret_result, "backups", op_backup_status(context->store));
+	json_object_set_new(*ret_result, "drills", op_backup_drills(context->store));
 	struct error why = {0};
 	if (store_check_writable(context->store, &why) < 0)
 		json_object_set_new(*ret_result, "read_only", json_from_bytes(why.text));

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 
@@ -62,6 +64,84 @@ def test_a_drill_by_hand_counts_for_what_came_back(repository, store, area):
         planned(repository, area, dataset=dataset)
     repository.run("backup", "drill", repository.path + "@e", "--memory")
     assert drill_of(store, "e")["time"] > 0 and "time" not in drill_of(store, "d")
+
+
+# --- by hand, where no schedule plans drills ---
+
+
+def drills(store):
+    return json.loads(store.ok("-s", store.path, "status", "--json"))["drills"]
+
+
+def doctor(store, repository):
+    (line,) = [line for line in store.run("-s", store.path, "doctor").out.splitlines() if f"drill of {repository.path}" in line]
+    return line
+
+
+def told(store, repository):
+    """By commands that look at the repository."""
+    lines = [repository.run("backup", *command).err for command in (["list", repository.path], ["report", "d", repository.path])]
+    assert lines[0] == lines[1]
+    return lines[0]
+
+
+@pytest.mark.sanitize
+def test_how_a_drill_by_hand_went_is_told_until_a_later_one(repository, store):
+    repository.backup("d")
+    assert drills(store) == [] and told(store, repository) == ""
+    repository.run("backup", "drill", repository.path, "--memory")
+    (row,) = drills(store)
+    assert row["repository"] == repository.path and row["failure"] is None and row["tried"] == row["time"] > 0 and row["seconds"] > 0
+    assert re.search(rf"^drill +{repository.path}: last .* came back in [0-9.]+ s$", store.ok("-s", store.path, "status"), re.M)
+    assert "came back" in doctor(store, repository) and told(store, repository) == ""
+    kept = {path: files.get(path) for path in repository.packs()}
+    damage(repository)
+    for name in ("", "@d"):
+        repository.run("backup", "drill", repository.path + name, "--memory", code=program.DAMAGED)
+        (failed,) = drills(store)
+        assert "damaged" in failed["failure"] and {key: failed[key] for key in ("time", "seconds")} == {key: row[key] for key in ("time", "seconds")}
+    assert re.search(rf"^drill +{repository.path}: last .* came back in [0-9.]+ s, then FAILED .*: .*damaged", store.ok("-s", store.path, "status"), re.M)
+    assert "damaged" in doctor(store, repository)
+    assert told(store, repository) == f"corpusfs: note: the last drill of {repository.path} failed: {failed['failure']}\n"
+    for path, data in kept.items():
+        files.put(path, data)
+    repository.run("backup", "drill", repository.path, "--memory")
+    assert [row["failure"] for row in drills(store)] == [None] and "FAILED" not in store.ok("-s", store.path, "status")
+    assert "came back" in doctor(store, repository) and told(store, repository) == ""
+
+
+def test_what_is_told_of_drills_of_a_repository_that_is_gone_can_be_ended(repository, store):
+    repository.backup("d")
+    damage(repository)
+    repository.run("backup", "drill", repository.path, "--memory", code=program.DAMAGED)
+    shutil.rmtree(repository.path)
+    assert "damaged" in doctor(store, repository)
+    assert "--forget" in repository.run("backup", "drill", repository.path, "--forget", "--memory", code=program.USAGE).err
+    repository.run("backup", "drill", repository.path, "--forget")
+    assert drills(store) == [] and "drill of" not in store.run("-s", store.path, "doctor").out
+    assert repository.path in repository.run("backup", "drill", repository.path, "--forget", code=program.NOT_FOUND).err
+
+
+def test_how_drills_went_is_told_once_where_a_schedule_plans_them(repository, store, area):
+    repository.backup("d")
+    planned(repository, area)
+    repository.run("backup", "drill", repository.path, "--memory")
+    assert drill_of(store)["time"] > 0 and drills(store) == []
+    repository.run("backup", "schedule", "d", "--off")
+    assert [row["repository"] for row in drills(store)] == [repository.path]
+
+
+def test_a_drill_by_the_clock_that_went_well_ends_what_one_by_hand_had_found(repository, store, area):
+    repository.backup("d")
+    kept = {path: files.get(path) for path in repository.packs()}
+    damage(repository)
+    repository.run("backup", "drill", repository.path, "--memory", code=program.DAMAGED)
+    for path, data in kept.items():
+        files.put(path, data)
+    planned(repository, area, "--memory")
+    assert "drilled" in store.ok("-s", store.path, "tick")
+    repository.run("backup", "schedule", "d", "--off")
+    assert [row["failure"] for row in drills(store)] == [None]
 
 
 # --- scratch space ---
