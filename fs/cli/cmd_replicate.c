@@ -31,6 +31,7 @@
 
 #define LOOK_EVERY_MS 1000
 #define READ_SIZE 65536
+#define GO_ON "run the same command again to go on"
 #define END_MS 1000 /* for the command, when somebody wants us to end */
 #define END_STEP_MS 10
 #define TOKEN_IDS 11 /* where the numbers of snapshot and base stand in a token */
@@ -169,7 +170,7 @@ static int hear(struct replication *replication)
 	if (!is_state(said)) {
 		json_decref(said);
 		error_set(&replication->err, -EPROTO, "the command has ended or said something else than corpusfs receive --serve does");
-		error_hint(&replication->err, "it is: %s", replication->command);
+		error_hint(&replication->err, "it is: %s; once it is mended, " GO_ON, replication->command);
 		return -EPROTO;
 	}
 	replication->there = said;
@@ -375,8 +376,11 @@ static int wait_for_more(struct replication *replication)
 {
 	struct pollfd end = {.fd = replication->from, .events = POLLIN};
 
-	if (poll(&end, 1, LOOK_EVERY_MS) > 0)
-		return error_set(&replication->err, -EPROTO, "the command has ended: %s", replication->command);
+	if (poll(&end, 1, LOOK_EVERY_MS) > 0) {
+		error_set(&replication->err, -EPROTO, "the command has ended: %s", replication->command);
+		error_hint(&replication->err, "the replica keeps what came; " GO_ON);
+		return -EPROTO;
+	}
 	return interrupt_came() ? -ECANCELED : 0;
 }
 
@@ -452,7 +456,7 @@ int run_replicate(struct cli *cli)
 	json_decref(replication.here);
 	json_decref(replication.there);
 	free(replication.store);
-	interrupt_end_with("the replica keeps what came; run the same command again to go on");
+	interrupt_end_with("the replica keeps what came; " GO_ON);
 	if (r < 0)
 		return exit_with(&replication.err);
 	if (status != 0)

@@ -3,17 +3,12 @@
 import json
 import os
 import random
-import shlex
 import signal
-import subprocess
 
 import pytest
 
 from harness import files, procs, program, tree
-
-
-def cli(store, *args, **options):
-    return store.ok("-s", store.path, *args, **options)
+from harness.replication import cli, identity, names, replicate, replicated, to
 
 
 def scan(path):
@@ -21,30 +16,6 @@ def scan(path):
     found = tree.scan(path)
     found["."].pop("mtime")
     return found
-
-
-def names(store):
-    return [row["name"] for row in json.loads(cli(store, "snapshot", "list", "d", "--json"))]
-
-
-def identity(store, name):
-    return json.loads(cli(store, "snapshot", "show", f"d@{name}", "--json"))["identity"]
-
-
-def to(store, fault=None):
-    """The command at the other end."""
-    words = [f"CORPUSFS_TEST_STORE={store.path}"] + ([f"CORPUSFS_FAULT={fault}"] if fault else [])
-    return " ".join(words + [shlex.join([store.binary, "-s", store.path, "receive", "d", "--serve"])])
-
-
-def replicate(store, other, fault=None):
-    return store.run("-s", store.path, "replicate", "d", "--to", to(other, fault))
-
-
-def replicated(store, other):
-    result = replicate(store, other)
-    assert result.code == 0, result
-    return result.out
 
 
 def show(store):
@@ -83,22 +54,6 @@ def test_snapshots_follow_one_by_one(store, other):
     assert names(other) == ["one", "two", "three"]
     assert all(identity(other, name) == identity(store, name) for name in names(other))
     assert show(other)["replica"] and not show(store)["replica"]
-
-
-def test_a_replica_that_follows_gets_what_is_taken(store, other, run):
-    point = store.mount()
-    store.create("d")
-    environment = program.environment(run.mark, store.logs, {"CORPUSFS_TEST_STORE": store.path})
-    with subprocess.Popen([store.binary, "-s", store.path, "replicate", "d", "--follow", "--to", to(other)], env=environment,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as follower:
-        for name in ("one", "two"):
-            files.put(f"{point}/d/f", name.encode())
-            cli(store, "snapshot", "create", f"d@{name}")
-            assert follower.stdout.readline() == f"d@{name} is there\n"
-        follower.send_signal(signal.SIGINT)
-        assert follower.wait(30 * program.scale()) == -signal.SIGINT, follower.stderr.read()
-    procs.poll(lambda: other.run("-s", other.path, "dataset", "list").code == 0, 30, "the other end has gone")
-    assert names(other) == ["one", "two"]
 
 
 def fail_over(here, there, rng):
@@ -393,26 +348,6 @@ def test_a_base_that_was_destroyed_is_no_fork(store, other):
     assert result.code == program.NOT_FOUND and "nothing else is in common" in result.err, result
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_replication_to_a_silent_command_can_be_ended(store, run, number):
-    store.create("d")
-    cli(store, "snapshot", "create", "d@one")
-    begun = store.area + "/begun"
-    environment = program.environment(run.mark, store.logs, {"CORPUSFS_TEST_STORE": store.path})
-    with subprocess.Popen(["env", "--default-signal=INT", store.binary, "-s", store.path, "replicate", "d", "--to", f"touch {begun}; exec sleep 100000"],
-                          env=environment, stderr=subprocess.PIPE, text=True) as process:
-        procs.poll(lambda: os.path.exists(begun), 30, "the command runs")
-        process.send_signal(number)
-        try:
-            assert process.wait(30 * program.scale()) == -number
-        finally:
-            process.kill()
-            run_children = procs.read(f"/proc/{process.pid}/task/{process.pid}/children").split()
-            for pid in run_children:
-                os.kill(int(pid), signal.SIGKILL)
-        assert process.stderr.read().startswith("corpusfs: interrupted; ")
-
-
 def test_a_dataset_that_is_a_replica_now_has_none(store, other):
     store.create("d")
     cli(store, "snapshot", "create", "d@one")
@@ -478,19 +413,3 @@ def test_a_replica_that_is_demoted_keeps_what_its_own_replica_stands_at(chain, o
     cli(middle, "demote", "d", *options)
     assert "replication" in holds(middle)["two"] and to(last) == show(middle)["replicated_to"]
     assert middle.run("-s", middle.path, "snapshot", "destroy", "d@two").code == program.BUSY
-
-
-def test_commands_that_are_no_receivers_are_told(store):
-    store.create("d")
-    cli(store, "snapshot", "create", "d@one")
-    for command in ("false", "echo hello", "exec cat", "no-such-program-here"):
-        result = store.run("-s", store.path, "replicate", "d", "--to", command + " 2>/dev/null </dev/null")
-        assert result.code == program.FAILED and len(result.err.splitlines()) == 1, result
-    name, number = '"name": "one"', f'"id": "{"0" * 64}"'
-    for state in ('"snapshots": [{}]', f'"snapshots": [{{{name}}}], "at": "one"', f'"snapshots": [{{{number}}}], "at": "one"',
-                  f'"snapshots": [{{{name}, "id": 7}}]', '"snapshots": [[]]', '"snapshots": {}', '"at": "one"'):
-        command = "echo " + shlex.quote(f'{{"exists": true, "replica": true, {state}}}')
-        result = store.run("-s", store.path, "replicate", "d", "--to", command + " </dev/null")
-        assert result.code == program.FAILED and "said something else" in result.err and len(result.err.splitlines()) == 1, (state, result)
-    assert store.run("-s", store.path, "replicate", "d").code == program.USAGE
-    assert store.run("-s", store.path, "replicate", "e", "--to", "true").code == program.FAILED
