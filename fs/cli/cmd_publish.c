@@ -40,10 +40,15 @@ static void tell_doubt(const json_t *result)
 		        text_of(result, "dataset"), doubt);
 }
 
-static void print_published(const json_t *result, const char *place, bool dry_run)
+static void print_published(const json_t *result, const struct place *source, const char *place, bool dry_run)
 {
 	char added[UNITS_MAX], stored[UNITS_MAX];
 
+	if (json_is_true(json_object_get(result, "was_there")) && !source->snapshot) {
+		say("%s is unchanged since version %lld, %s; --unchanged publishes it once more\n", source->dataset, (long long)number(result, "number"),
+		    text_of(result, "name"));
+		return;
+	}
 	if (json_is_true(json_object_get(result, "was_there"))) {
 		say("%s@%s is version %lld there already\n", text_of(result, "dataset"), text_of(result, "name"), (long long)number(result, "number"));
 		return;
@@ -110,9 +115,9 @@ static json_t *make_args(struct cli *cli, const char *view, const char *place)
 {
 	const char *as = cli_option(cli, "as"), *lease = cli_option(cli, "lease");
 
-	return json_pack("{s:o, s:o, s:o*, s:I, s:b, s:b, s:b}", "source", json_from_bytes(view), "place", json_from_bytes(place), "as", json_from_bytes(as),
+	return json_pack("{s:o, s:o, s:o*, s:I, s:b, s:b, s:b, s:b}", "source", json_from_bytes(view), "place", json_from_bytes(place), "as", json_from_bytes(as),
 	                 "lease", (json_int_t)(lease ? strtoul(lease, NULL, 10) : 0), "force", cli_option(cli, "force") != NULL, "dry_run",
-	                 cli_option(cli, "dry-run") != NULL, "single_writer",
+	                 cli_option(cli, "dry-run") != NULL, "unchanged", cli_option(cli, "unchanged") != NULL, "single_writer",
 	                 cli_option(cli, "single-writer") || json_is_true(json_object_get(cli->remote, "single_writer")));
 }
 
@@ -147,7 +152,7 @@ static int publish(struct cli *cli, const char *view, const char *place, json_t 
 
 static int check_release(struct cli *cli, const struct place *source, struct error *err)
 {
-	static const char *const others[] = {"lease", "init", "single-writer", "dry-run"};
+	static const char *const others[] = {"lease", "init", "single-writer", "dry-run", "unchanged"};
 
 	if (source->snapshot)
 		return error_set(err, -EINVAL, "--release is of a dataset, not of a snapshot");
@@ -219,7 +224,7 @@ static int run_publish(struct cli *cli)
 	if (cli_option(cli, "json"))
 		repository_print_json(result);
 	else
-		print_published(result, place, cli_option(cli, "dry-run") != NULL);
+		print_published(result, &source, place, cli_option(cli, "dry-run") != NULL);
 	json_decref(result);
 	return EXIT_OK;
 }
@@ -228,6 +233,7 @@ static const struct option publish_options[] = {
 	{0, "as", "NAME", "what the dataset is called there"},
 	{0, "init", NULL, "make the repository if there is none"},
 	{0, "force", NULL, "whatever others have published since, or whoever has the lease"},
+	{0, "unchanged", NULL, "a version even if nothing has changed"},
 	{0, "single-writer", NULL, "no other machine publishes there"},
 	{0, "lease", "SECONDS", "be its writer, until so long after this (etcd)"},
 	{0, "release", NULL, "publish nothing: give the lease up"},
@@ -243,9 +249,10 @@ const struct command publish_commands[] = {
          .summary = "publish a dataset for other machines",
          .details = "An incremental backup, of which readers know when it is whole: REMOTE:DATASET is\n"
                     "the old version until then, and the new one from then on. Without @NAME a\n"
-                    "snapshot is taken. Each version has a name of its own and never changes. If\n"
-                    "another machine has published since, or does so at the same time, it is refused,\n"
-                    "and what came in between is listed. REMOTE may also be a repository.\n"
+                    "snapshot is taken, and no version is made if nothing has changed since the last.\n"
+                    "Each version has a name of its own and never changes. If another machine has\n"
+                    "published since, or does so at the same time, it is refused, and what came in\n"
+                    "between is listed. REMOTE may also be a repository.\n"
                     "With --release the dataset is its writer no more: another one takes over at once.\n"
                     "With --force also another machine's lease ends, which then cannot publish any more\n"
                     "until it takes one anew.\n",

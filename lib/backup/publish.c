@@ -21,6 +21,8 @@ struct publishing {
 	struct heads heads; /* of the dataset, the oldest first */
 	char taken[NAME_LEN_MAX + 1]; /* "": the snapshot was there */
 	const char *snapshot;
+	uint64_t base_number; /* of the version that is gone on from; 0: none */
+	char *base_snapshot;  /* of the dataset, which that version is; NULL: none */
 	char *by;
 	struct writer *writer; /* NULL: without a lease */
 	bool conditional;
@@ -41,7 +43,17 @@ struct search {
 	const char *begins;
 	struct line line; /* of what is published */
 	uint64_t number;
+	char *snapshot; /* of that version; owned */
 };
+
+static void found(struct search *search, uint64_t number, const char *snapshot)
+{
+	if (number <= search->number)
+		return;
+	free(search->snapshot);
+	search->snapshot = xstrdup(snapshot);
+	search->number = number;
+}
 
 /* Whether it is the snapshot that was published as this version. A copy of the store calls itself the same, but has not got the snapshot. */
 static bool is_of(const struct search *search, const struct head *head, const struct snapshot_info *info)
@@ -75,7 +87,7 @@ static int search_snapshot(void *arg, const struct snapshot_info *info)
 
 	for (size_t i = 0; i < heads->count; i++)
 		if (is_of(search, &heads->items[i], info))
-			search->number = MAX(search->number, heads->items[i].number);
+			found(search, heads->items[i].number, info->name);
 	for (size_t i = 0; i < info->hold_count; i++) {
 		uint64_t number;
 		int r;
@@ -87,13 +99,13 @@ static int search_snapshot(void *arg, const struct snapshot_info *info)
 		if (r < 0)
 			return r;
 		if (r == 1)
-			search->number = number;
+			found(search, number, info->name);
 	}
 	return 0;
 }
 
-/* The last version that it published, or was restored from and still comes from; 0: none. */
-static int find_base(const struct publishing *publishing, uint64_t *ret_number, struct error *err)
+/* The last version that it published, or was restored from and still comes from. */
+static int find_base(struct publishing *publishing, struct error *err)
 {
 	const struct publish_options *options = publishing->options;
 	char begins[HOLD_LEN];
@@ -110,7 +122,8 @@ static int find_base(const struct publishing *publishing, uint64_t *ret_number, 
 	store_view_put(publishing->store, view);
 	publish_hold_begins(options->repository, options->as, begins);
 	r = snapshot_list(publishing->store, options->dataset, search_snapshot, &search);
-	*ret_number = search.number;
+	publishing->base_number = search.number;
+	publishing->base_snapshot = search.snapshot;
 	line_clear(&search.line);
 	return r;
 }
@@ -207,7 +220,6 @@ static int check(struct publishing *publishing, struct error *err)
 {
 	const struct publish_options *options = publishing->options;
 	struct dataset_info info;
-	uint64_t base = 0;
 	int r = dataset_name_check("dataset", options->as, err);
 
 	if (r == 0 && (r = dataset_get(publishing->store, options->dataset, &info)) < 0)
@@ -219,17 +231,17 @@ static int check(struct publishing *publishing, struct error *err)
 	if (r == 0)
 		r = heads_read(options->repository, options->as, &publishing->heads, err);
 	if (r == 0)
-		r = find_base(publishing, &base, err);
+		r = find_base(publishing, err);
 	if (r < 0)
 		return error_default(err, r, "it cannot be found out what was published");
 	publishing->result->before = publishing->heads.count > 0 ? array_last(&publishing->heads)->number : 0;
-	publishing->result->head.number = MAX(publishing->result->before, base) + 1;
+	publishing->result->head.number = MAX(publishing->result->before, publishing->base_number) + 1;
 	if (publishing->result->head.number > HEAD_NUMBER_MAX)
 		return head_too_many(options->as, publishing->heads.count > 0 ? array_last(&publishing->heads) : NULL, err);
 	if (options->snapshot)
 		r = check_name(publishing, err);
-	if (r == 0 && !publishing->result->was_there && publishing->result->before > base && !options->force)
-		r = refuse(publishing, base, err);
+	if (r == 0 && !publishing->result->was_there && publishing->result->before > publishing->base_number && !options->force)
+		r = refuse(publishing, publishing->base_number, err);
 	return r;
 }
 
@@ -380,6 +392,31 @@ static int hold_published(struct publishing *publishing, struct error *err)
 	return r;
 }
 
+/* Whether what was taken is the head again, from which the dataset goes on. */
+static bool is_same(const struct publishing *publishing)
+{
+	const struct publish_options *options = publishing->options;
+	const struct head *last;
+
+	if (!publishing->taken[0] || options->unchanged || publishing->base_number == 0 || publishing->base_number != publishing->result->before)
+		return false;
+	last = array_last(&publishing->heads);
+	return !last->is_damaged && publish_is_same(publishing->store, options, publishing->base_snapshot, publishing->taken, last);
+}
+
+/* What was taken for it goes. The hold may be missing where who published died. */
+static int leave_it(struct publishing *publishing, struct error *err)
+{
+	struct publish_result *result = publishing->result;
+
+	(void)!snapshot_destroy(publishing->store, publishing->options->dataset, publishing->taken, NULL);
+	publishing->snapshot = publishing->base_snapshot;
+	result->was_there = true;
+	head_clear(&result->head);
+	result->head = head_copy(array_last(&publishing->heads));
+	return publishing->options->dry_run ? 0 : hold_published(publishing, err);
+}
+
 static int run(struct publishing *publishing, struct error *err)
 {
 	const struct publish_options *options = publishing->options;
@@ -390,6 +427,8 @@ static int run(struct publishing *publishing, struct error *err)
 	r = check_place(publishing, err);
 	if (r == 0)
 		r = take_snapshot(publishing, err);
+	if (r == 0 && is_same(publishing))
+		return leave_it(publishing, err);
 	if (r == 0)
 		r = back_up(publishing, err);
 	if (r == 0 && !options->dry_run)
@@ -408,6 +447,7 @@ int publish_run(struct store *store, const struct publish_options *options, stru
 	r = run(&publishing, err);
 	writer_end(publishing.writer);
 	heads_clear(&publishing.heads);
+	free(publishing.base_snapshot);
 	free(publishing.by);
 	return r;
 }

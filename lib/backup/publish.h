@@ -8,6 +8,8 @@
  * A copy of the store, or one that was put back from an older copy, did not publish what the original published since: a version counts as the
  * dataset's own only while its snapshot is there. One that was restored counts as long as what is published comes from it.
  *
+ * Without a snapshot that is named, a dataset in which nothing was touched since its version became the head is not published again.
+ *
  * Which version a dataset goes on from stands in the store, as a hold of the snapshot: "published:DATASET DIGITS:NUMBER" (head_dataset_text, the
  * first PUBLISH_DIGITS of them). A snapshot that is taken to be published is called "published-TIME", and goes when the next one is published.
  *
@@ -29,6 +31,7 @@ struct publish_options {
 	const char *dataset, *snapshot; /* snapshot NULL: one is taken */
 	const char *as;                /* what the dataset is called there */
 	bool force;                    /* whatever came in between */
+	bool unchanged;                /* a snapshot that is taken here becomes a version even if nothing was touched since the head */
 	bool dry_run;
 	bool single_writer;            /* the place need not keep writers apart */
 	unsigned lease_s;              /* as its writer, with a lease of so many seconds (writer.h); 0: without */
@@ -39,7 +42,7 @@ struct publish_result {
 	struct head head;          /* as it is, or would be */
 	uint64_t before;           /* the number that was the head; 0: none */
 	uint64_t term;             /* of the writer; 0: without a lease */
-	bool was_there;            /* this very version is the head already: nothing was done */
+	bool was_there;            /* this very version is the head already, or nothing was touched since: nothing was done */
 	struct backup_result backup;
 	struct heads between;      /* when it is refused: what came in between */
 };

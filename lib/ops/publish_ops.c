@@ -57,7 +57,8 @@ static int give_between(struct op_context *context, const struct heads *heads)
 }
 
 /*
- * publish: {source: "DATASET[@NAME]", as?: what it is called there, force?, dry_run?, single_writer?, lease?: seconds, password, place} and a descriptor
+ * publish: {source: "DATASET[@NAME]", as?: what it is called there, force?, unchanged?: a version even if nothing was touched, dry_run?, single_writer?,
+ * lease?: seconds, password, place} and a descriptor
  * -> a version as remote.versions has it, {..., before: the number that was the head, term?: of the writer, was_there, doubt?: as of backup.run, files,
  * unchanged, problems}; rows come with a refusal only: the versions that came in between, as remote.versions has them
  */
@@ -66,7 +67,7 @@ static int publish_op(struct op_context *context, const json_t *args, json_t **r
 	struct op_problems problems = {.context = context, .list = json_array()};
 	struct publish_options options = {.transfer = op_problems_options(&problems), .place = op_arg_string_or(args, "place", "the repository"),
 	                                  .leases = context->leases,
-	                                  .force = op_arg_bool(args, "force"), .dry_run = op_arg_bool(args, "dry_run"),
+	                                  .force = op_arg_bool(args, "force"), .unchanged = op_arg_bool(args, "unchanged"), .dry_run = op_arg_bool(args, "dry_run"),
 	                                  .single_writer = op_arg_bool(args, "single_writer"),
 	                                  .lease_s = (unsigned)MIN(MAX(op_arg_int(args, "lease", 0), 0), WRITER_SECONDS_MAX)};
 	struct publish_result result = {0};

@@ -31,7 +31,8 @@ class Remotes:
         return self.run("remote", "add", name, url, "--password-file", self.password, *options)
 
     def publish(self, view="d", *options, code=0, name="base", **more):
-        return self.run("publish", view, name, *options, code=code, **more)
+        """Another version, whether anything has changed or not."""
+        return self.run("publish", view, name, *options, *([] if "--release" in options else ["--unchanged"]), code=code, **more)
 
     def versions(self, name="base"):
         return self.json("remote", "list", name)

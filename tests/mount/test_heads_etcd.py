@@ -141,7 +141,7 @@ def test_answer_that_is_lost_is_found_out(published, remotes, elsewhere, lost):
 
 def test_who_dies_before_the_copy_has_published(published, remotes, elsewhere, area):
     change(remotes, "d", "more")
-    result = remotes.store.run("-s", remotes.store.path, "publish", "d", "base", env={**remotes.env, "CORPUSFS_FAULT": "head-before-copy"})
+    result = remotes.store.run("-s", remotes.store.path, "publish", "d", "base", "--unchanged", env={**remotes.env, "CORPUSFS_FAULT": "head-before-copy"})
     assert result.code == KILLED
     assert remotes.heads() == {"d": 2} and len(published.copies()) == 1
     elsewhere.run("restore", "base:d", "d")
@@ -173,7 +173,7 @@ def test_place_that_lets_nobody_through_is_asked_again(agreed, remotes, is_first
 
     remotes.run("backup", "init", "base:")
     if not is_first:
-        remotes.store.run("-s", remotes.store.path, "publish", "d", "base", env={**remotes.env, "CORPUSFS_FAULT": "head-before-copy"})
+        remotes.store.run("-s", remotes.store.path, "publish", "d", "base", "--unchanged", env={**remotes.env, "CORPUSFS_FAULT": "head-before-copy"})
         remotes.run("backup", "unlock", "base:")
         change(remotes, "d", "more")
     with serving(Refusing) as port:
@@ -198,7 +198,7 @@ def test_what_is_being_written_is_waited_for(agreed, remotes, is_mark):
             self.end_headers()
 
     remotes.run("backup", "init", "base:")
-    remotes.store.run("-s", remotes.store.path, "publish", "d", "base", env={**remotes.env, "CORPUSFS_FAULT": "head-before-copy"})
+    remotes.store.run("-s", remotes.store.path, "publish", "d", "base", "--unchanged", env={**remotes.env, "CORPUSFS_FAULT": "head-before-copy"})
     remotes.run("backup", "unlock", "base:")
     change(remotes, "d", "more")
     with serving(Writing) as port:
@@ -212,7 +212,7 @@ def test_who_was_stopped_meanwhile_publishes_nothing(published, remotes, elsewhe
     elsewhere.run("restore", "base:d", "d")
     change(remotes, "d", "more")
     before = len(remotes.json("backup", "list", "base:"))
-    with remotes.store.stopped_at(point, "-s", remotes.store.path, "publish", "d", "base", "--force", env=remotes.env) as paused:
+    with remotes.store.stopped_at(point, "-s", remotes.store.path, "publish", "d", "base", "--unchanged", "--force", env=remotes.env) as paused:
         elsewhere.publish("d")
     assert paused.code == program.EXISTS
     told(paused, "meanwhile", "--force")
@@ -225,7 +225,7 @@ def test_first_one_in_etcd_hides_none_that_came_meanwhile(agreed, remotes, elsew
     agreed.remotes.add("plain", agreed.url, "--single-writer")
     remotes.run("backup", "init", "base:")
     elsewhere.run("import", source, "d")
-    with remotes.store.stopped_at("head-before-put", "-s", remotes.store.path, "publish", "d", "base", env=remotes.env) as paused:
+    with remotes.store.stopped_at("head-before-put", "-s", remotes.store.path, "publish", "d", "base", "--unchanged", env=remotes.env) as paused:
         elsewhere.publish("d", name="plain")
     assert paused.code == program.EXISTS
     told(paused, "version 1", "meanwhile")
@@ -241,7 +241,7 @@ def test_who_was_overtaken_by_a_higher_number_is_told(published, remotes, elsewh
     elsewhere.run("snapshot", "hold", "d@" + elsewhere.json("snapshot", "list", "d")[0]["name"], f"published:{key.split('/')[-1][:12]}:4")
     change(remotes, "d", "more")
     before = len(remotes.json("backup", "list", "base:"))
-    with remotes.store.stopped_at("head-before-put", "-s", remotes.store.path, "publish", "d", "base", env=remotes.env) as paused:
+    with remotes.store.stopped_at("head-before-put", "-s", remotes.store.path, "publish", "d", "base", "--unchanged", env=remotes.env) as paused:
         elsewhere.publish("d")
     assert paused.code == program.EXISTS
     told(paused, "version 5", "meanwhile")
@@ -255,7 +255,7 @@ def test_higher_number_overtakes_nobody(published, remotes, elsewhere):
     elsewhere.run("snapshot", "hold", "d@" + elsewhere.json("snapshot", "list", "d")[0]["name"], f"published:{key.split('/')[-1][:12]}:4")
     change(remotes, "d", "more")
     before = len(remotes.json("backup", "list", "base:"))
-    with elsewhere.store.stopped_at("head-before-put", "-s", elsewhere.store.path, "publish", "d", "base", env=elsewhere.env) as paused:
+    with elsewhere.store.stopped_at("head-before-put", "-s", elsewhere.store.path, "publish", "d", "base", "--unchanged", env=elsewhere.env) as paused:
         remotes.publish("d")
     assert paused.code == program.EXISTS
     told(paused, "version 2", "meanwhile")
@@ -265,7 +265,7 @@ def test_higher_number_overtakes_nobody(published, remotes, elsewhere):
 def test_who_is_followed_at_once_has_published(published, remotes, elsewhere):
     """Another version comes from this one before its publisher has looked: neither was at the same time."""
     change(remotes, "d", "more")
-    with remotes.store.stopped_at("head-before-copy", "-s", remotes.store.path, "publish", "d", "base", env=remotes.env) as paused:
+    with remotes.store.stopped_at("head-before-copy", "-s", remotes.store.path, "publish", "d", "base", "--unchanged", env=remotes.env) as paused:
         elsewhere.run("restore", "base:d", "d")
         change(elsewhere, "d", "theirs")
         elsewhere.publish("d")
@@ -279,7 +279,7 @@ def test_who_is_followed_at_once_has_published(published, remotes, elsewhere):
 @pytest.mark.parametrize("point", ["backup-before-snapshot-file", "head-before-put", "head-before-transaction"])
 def test_who_dies_before_has_not(published, remotes, point):
     change(remotes, "d", "more")
-    result = remotes.store.run("-s", remotes.store.path, "publish", "d", "base", env={**remotes.env, "CORPUSFS_FAULT": point})
+    result = remotes.store.run("-s", remotes.store.path, "publish", "d", "base", "--unchanged", env={**remotes.env, "CORPUSFS_FAULT": point})
     assert result.code == KILLED and remotes.heads() == {"d": 1}
     remotes.run("backup", "unlock", "base:")
     remotes.publish("d")

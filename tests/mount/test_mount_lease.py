@@ -54,7 +54,7 @@ def there(published, remotes, elsewhere):
 
 def takes_over(machine):
     """It becomes the writer, and publishes, as soon as the lease of the one before has ended."""
-    procs.poll(lambda: machine.store.run("-s", machine.store.path, "publish", "d", "base", "--lease", "600", env=machine.env).code == 0, 60,
+    procs.poll(lambda: machine.store.run("-s", machine.store.path, "publish", "d", "base", "--unchanged", "--lease", "600", env=machine.env).code == 0, 60,
                "the lease ends")
 
 
@@ -128,7 +128,7 @@ def test_publishing_that_was_paused_is_refused_by_the_transaction(published, rem
         mount = Leased(remotes, "lease=watched,lease_time=5", env={"CORPUSFS_FAULT": "head-before-transaction:stop"})
         mount.store.expected.append("is the writer of d no more")
         assert mount.write() == "ok"
-        publishing = remotes.store.begin("-s", remotes.store.path, "publish", "d", "watched", env=remotes.env)
+        publishing = remotes.store.begin("-s", remotes.store.path, "publish", "d", "watched", "--unchanged", env=remotes.env)
         procs.poll(lambda: procs.has_stopped(mount.store.pid), 60, "the daemon is about to publish")
         takes_over(there)
         assert not handler.replacing

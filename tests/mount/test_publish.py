@@ -61,7 +61,7 @@ def test_what_a_server_is_still_writing_is_waited_for(remotes, rest, kind):
 
     remotes.add("base", rest.url("r"), "--single-writer")
     remotes.publish("d", "--init")
-    remotes.store.run("-s", remotes.store.path, "publish", "d", "base", env={**remotes.env, "CORPUSFS_FAULT": "backup-before-snapshot-file"})
+    remotes.store.run("-s", remotes.store.path, "publish", "d", "base", "--unchanged", env={**remotes.env, "CORPUSFS_FAULT": "backup-before-snapshot-file"})
     with serving(Writing) as port:
         remotes.add("slow", f"rest:http://127.0.0.1:{port}/r/", "--single-writer")
         assert len(remotes.json("backup", "list" if kind == "snapshots" else "verify", "slow:")) > 0
@@ -93,7 +93,7 @@ def test_who_was_paused_in_s3_while_another_one_published_does_not(remotes, else
     elsewhere.run("restore", "base:d", "d")
     change(elsewhere, "d", "theirs")
     change(remotes, "d", "ours")
-    with remotes.store.stopped_at("head-before-put", "-s", remotes.store.path, "publish", "d", "base", env=remotes.env) as paused:
+    with remotes.store.stopped_at("head-before-put", "-s", remotes.store.path, "publish", "d", "base", "--unchanged", env=remotes.env) as paused:
         elsewhere.publish("d")
     assert paused.code == program.EXISTS and "was published meanwhile" in paused.err, paused.err
     assert [(row["number"], row["head"]) for row in remotes.versions()] == [(1, False), (2, True)]
@@ -117,7 +117,7 @@ def test_place_that_does_not_keep_writers_apart_must_have_one(remotes, rest):
 @pytest.mark.parametrize("point", ["backup-before-snapshot-file", "head-before-put", "head-after-put"])
 def test_publish_that_dies_leaves_the_old_version_or_the_new_one(remotes, base, point, area):
     change(remotes, "d", "more")
-    result = remotes.store.run("-s", remotes.store.path, "publish", "d", "base", env={**remotes.env, "CORPUSFS_FAULT": point})
+    result = remotes.store.run("-s", remotes.store.path, "publish", "d", "base", "--unchanged", env={**remotes.env, "CORPUSFS_FAULT": point})
     assert result.code == KILLED
     expected = 2 if point == "head-after-put" else 1
     assert remotes.heads() == {"d": expected}

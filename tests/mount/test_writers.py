@@ -29,12 +29,24 @@ def there(published, remotes, elsewhere):
     return elsewhere
 
 
+def test_who_publishes_nothing_new_becomes_the_writer_all_the_same(published, remotes, elsewhere):
+    elsewhere.run("restore", "base:d", "d")
+    told_of = json.loads(remotes.run("publish", "d", "base", "--lease", "60", "--json").out)
+    assert (told_of["term"], told_of["was_there"], published.numbers()) == (1, True, [1])
+    told(elsewhere.run("publish", "d", "base", code=program.BUSY), 'the writer of "d" is', "since")
+    # with nothing to publish, too, its term has ended when another one has it
+    remotes.publish("d", "--release")
+    assert json.loads(elsewhere.run("publish", "d", "base", "--lease", "60", "--json").out)["term"] > 1
+    assert published.numbers() == [1]
+
+
 def takes_over(machine, code=0, **more):
     """It becomes the writer as soon as the lease of the one before has ended."""
     results = []
 
     def tries():
-        results.append(machine.store.run("-s", machine.store.path, "publish", "d", "base", "--lease", "60", "--json", env={**machine.env, **more}))
+        results.append(machine.store.run("-s", machine.store.path, "publish", "d", "base", "--unchanged", "--lease", "60", "--json",
+                                         env={**machine.env, **more}))
         assert results[-1].code in (code, program.BUSY), results[-1].err
         return results[-1].code == code
 
@@ -74,7 +86,7 @@ def test_after_the_lease_another_one_takes_over(published, remotes, there):
 @pytest.mark.timeout(180)
 def test_who_was_paused_while_another_became_the_writer_does_not_publish(published, remotes, there, lease, says):
     """Also when the new writer has not published yet: it is its right that is over, not its version that is old."""
-    command = ["-s", remotes.store.path, "publish", "d", "base", *lease]
+    command = ["-s", remotes.store.path, "publish", "d", "base", "--unchanged", *lease]
     with remotes.store.stopped_at("head-before-transaction", *command, env=remotes.env) as paused:
         assert takes_over(there, KILLED, CORPUSFS_FAULT="head-before-transaction:kill").code == KILLED
     assert paused.code == program.BUSY and says in paused.err and len(paused.err.splitlines()) == 1, paused.err
@@ -153,7 +165,7 @@ def test_lease_that_is_given_up_is_anybodys_at_once(published, remotes, there):
 @pytest.mark.timeout(120)
 def test_lease_that_is_taken_away_leaves_no_right(published, remotes, there):
     """Whoever had it is about to publish, and nobody has become the writer since."""
-    command = ["-s", remotes.store.path, "publish", "d", "base", "--lease", "600"]
+    command = ["-s", remotes.store.path, "publish", "d", "base", "--unchanged", "--lease", "600"]
     with remotes.store.stopped_at("head-before-transaction", *command, env=remotes.env) as paused:
         release(there, code=program.BUSY)
         release(there, "--force")
@@ -177,7 +189,7 @@ def test_list_shows_the_writers(published, remotes, there):
     assert "WRITER OF" not in remotes.run("remote", "list", "base").out and writer_of(remotes) is None
     publish_as_writer(remotes, 600)
     # it has become the writer of what it could not publish then
-    command = ["-s", there.store.path, "publish", "d", "base", "--as", "fresh", "--lease", "300"]
+    command = ["-s", there.store.path, "publish", "d", "base", "--unchanged", "--as", "fresh", "--lease", "300"]
     assert there.store.run(*command, env={**there.env, "CORPUSFS_FAULT": "head-before-transaction:kill"}).code == KILLED
     writer = writer_of(remotes)
     assert writer["term"] == 1 and 500 < writer["left_s"] <= 600 and abs(writer["until"] - writer["since"] - 600) < 60 and writer["host"]
