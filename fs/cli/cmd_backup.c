@@ -18,6 +18,7 @@
 #include "fs/cli/say.h"
 #include "fs/cli/table.h"
 #include "fs/cli/units.h"
+#include "fs/cli/where.h"
 #include "lib/base/buf.h"
 #include "lib/base/escape.h"
 #include "lib/base/shell.h"
@@ -201,8 +202,6 @@ static void print_restored(const json_t *result, const char *target)
 	if (number(result, "skipped") > 0)
 		say(", %lld were there already", (long long)number(result, "skipped"));
 	say("\n");
-	if (json_object_get(result, "was_filled"))
-		say("%s was not empty: the backup's files took the place of those of their names, others stay\n", target);
 	if (guard)
 		say("what was there before is %s@%s\n", target, guard);
 	if (json_object_get(result, "snapshot"))
@@ -292,6 +291,18 @@ static int report(struct cli *cli, json_t *result, const char *repository, const
 	return code != EXIT_OK ? code : incomplete;
 }
 
+/* A word is a dataset, whatever is in the current directory; but what a mount shows there may be that dataset. */
+static void tell_meant(const char *word)
+{
+	AUTO_FREE char *path = where_absolute(word);
+	struct where_inside inside = {0};
+	struct stat st;
+
+	if (path && stat(path, &st) == 0 && S_ISDIR(st.st_mode) && !where_inside(path, &inside))
+		fprintf(stderr, "corpusfs: note: the dataset %s is meant; the directory is ./%s\n", word, word);
+	where_inside_clear(&inside);
+}
+
 static int restore_dataset(struct cli *cli, json_t *args, int fd, char **ret_store, json_t **ret_result, struct error *err)
 {
 	int r = run_find_store(cli, ret_store, err);
@@ -302,6 +313,7 @@ static int restore_dataset(struct cli *cli, json_t *args, int fd, char **ret_sto
 		json_decref(args);
 		return r;
 	}
+	tell_meant(cli->argv[1]);
 	return run_op_with(*ret_store, "restore", args, fd, "restore", ret_result, err);
 }
 
@@ -331,6 +343,8 @@ static int restore_directory(struct cli *cli, json_t *args, int fd, json_t **ret
 		json_decref(args);
 		return error_set(err, r, "%s: %s", cli->argv[1], error_text(r));
 	}
+	if (was_filled)
+		fprintf(stderr, "corpusfs: note: %s is not empty: the backup's files take the place of those of their names, others stay\n", cli->argv[1]);
 	json_object_set_new(args, "target", json_from_bytes(cli->argv[1]));
 	r = run_op_alone("restore.directory", args, fd, target, "restore", ret_result, err);
 	if (r == 0 && was_filled)

@@ -198,7 +198,26 @@ def test_a_restore_into_a_directory_that_is_not_empty_says_so(repository, area):
     assert "not empty" not in repository.restore(area + "/out").out
     with open(area + "/out/mine", "xb"):
         pass
-    assert "was not empty" in repository.restore(area + "/out").out and os.path.exists(area + "/out/mine")
+    assert "is not empty" in repository.restore(area + "/out").err and os.path.exists(area + "/out/mine")
+
+
+def test_of_a_dataset_and_a_directory_of_one_name_it_is_said_which_is_meant(repository, store, area):
+    repository.backup("d")
+    os.makedirs(area + "/here/word")
+    point = store.mount()
+
+    def restore(target, folder, *options):
+        result = store.run("-s", store.path, "restore", repository.path, target, *options, env=SECRETS, cwd=folder)
+        assert result.code == 0, result.err
+        return result.err
+
+    assert "note: the dataset word is meant; the directory is ./word\n" in restore("word", area + "/here")
+    assert os.listdir(area + "/here/word") == [] and sorted(os.listdir(point + "/word")) == sorted(os.listdir(point + "/d"))
+    assert "is meant" not in restore("./word", area + "/here")
+    assert sorted(os.listdir(area + "/here/word")) == sorted(os.listdir(point + "/d"))
+    # where the directory is the dataset's, or there is none, there is one meaning only
+    assert "is meant" not in restore("word", point, "--over")
+    assert "is meant" not in restore("other", area + "/here")
 
 
 def test_the_name_that_a_backup_s_description_has_is_no_dataset_s(repository, store):
