@@ -257,6 +257,16 @@ def test_head_is_not_forgotten(remotes, base, area):
     restic_check(base, area + "/cache")
 
 
+def test_prune_tells_which_versions_go(remotes, base):
+    change(remotes, "d", "more")
+    remotes.publish("d")
+    first = remotes.versions()[0]
+    for option, word in (["--dry-run"], "is"), ([], "was"):
+        told = remotes.run("backup", "prune", "base:", "--keep-last", "1", *option).out
+        assert f"backup {first['backup'][:8]} {word} published as d@1" in told, told
+    assert [row["gone"] for row in remotes.versions()] == [True, False]
+
+
 def test_head_is_kept_whatever_numbers_other_datasets_have(remotes, base):
     """Heads are listed dataset by dataset; here the next one's first number is higher than the number of the head before it."""
     remotes.publish("d", "--as", "other")
