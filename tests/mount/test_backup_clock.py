@@ -169,7 +169,6 @@ def _drilled(repository, store, area):
     return repository
 
 
-@pytest.mark.sanitize
 def test_a_drill_that_was_missed_is_told_everywhere(drilled, store, area):
     other = Repository(store, area + "/elsewhere")
     for ahead, late in ((10 * DAY, False), (11 * DAY, True)):
