@@ -177,6 +177,31 @@ def test_restore_that_dies_is_run_again_and_leaves_nothing_behind(repository, so
     tree.assert_same(source, area + "/out")
 
 
+@pytest.mark.timeout(180)
+def test_what_a_killed_restore_has_restored_is_not_fetched_again(repository, area):
+    """Each file has a pack of its own, and the packs of those that are there already are away."""
+    many, pack_of = repository.store.mount() + "/d/many", {}
+    os.mkdir(many)
+    repository.backup("d")
+    for number in range(8):
+        earlier = repository.packs()
+        files.put(f"{many}/{number}", os.urandom(300000))
+        repository.backup("d", kind="incremental")
+        pack_of[str(number)] = max(repository.packs() - earlier, key=os.path.getsize)
+    args = ["--path", "many"]
+    assert dies(repository, "restore-before-rename:kill:5", "restore", repository.path, area + "/out/", *args)
+    there = {name for _, _, names in os.walk(area + "/out") for name in names if name in pack_of}
+    assert 0 < len(there) < 8
+    for name in there:
+        os.rename(pack_of[name], f"{area}/{name}")
+    assert repository.json("restore", repository.path, area + "/out/", *args)["problem_count"] == 0
+    repository.run("restore", repository.path, area + "/other/", *args, code=program.DAMAGED)
+    for name in there:
+        os.rename(f"{area}/{name}", pack_of[name])
+    repository.run("restore", repository.path, area + "/whole/", *args)
+    tree.assert_same(area + "/whole", area + "/out")
+
+
 @pytest.mark.parametrize("point", ["restore-after-guard", "restore-after-clear", "import-batch-done"])
 def test_restore_over_a_dataset_that_dies_keeps_what_was_there(repository, store, source, area, point):
     repository.backup("d")
