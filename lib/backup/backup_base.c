@@ -46,49 +46,77 @@ static int no_base(const struct backup_base *base, const struct backup_aim *aim,
 
 /* Only blobs of these packs. */
 struct choice {
-	struct object_names packs;
+	const struct blob_index *from;
+	const struct object_names *packs; /* sorted */
+	size_t count;
 	struct blob_index *index;
-	struct blob_id pack;
-	struct pack_blobs blobs; /* of the pack */
+	struct pack_blobs blobs; /* of one pack */
 };
 
-static void end_pack(struct choice *choice)
-{
-	if (choice->blobs.count > 0)
-		blob_index_add(choice->index, &choice->pack, choice->blobs.items, choice->blobs.count);
-	array_reset(&choice->blobs);
-}
-
-static int choose(void *arg, const struct blob_place *place)
+static int count_blob(void *arg, const struct blob_place *place)
 {
 	struct choice *choice = arg;
 
-	if (choice->blobs.count > 0 && !blob_id_equal(&choice->pack, &place->pack))
-		end_pack(choice);
-	if (!object_names_have_id(&choice->packs, &place->pack))
-		return 0;
-	choice->pack = place->pack;
+	choice->count++;
+	return 0;
+}
+
+static int count_pack(void *arg, const struct blob_id *pack)
+{
+	struct choice *choice = arg;
+
+	return object_names_have_id(choice->packs, pack) ? blob_index_each_of(choice->from, pack, count_blob, choice) : 0;
+}
+
+static int take_blob(void *arg, const struct blob_place *place)
+{
+	struct choice *choice = arg;
+
 	array_add(&choice->blobs, place->blob);
 	return 0;
+}
+
+static int take_pack(void *arg, const struct blob_id *pack)
+{
+	struct choice *choice = arg;
+	int r;
+
+	if (!object_names_have_id(choice->packs, pack))
+		return 0;
+	array_reset(&choice->blobs);
+	r = blob_index_each_of(choice->from, pack, take_blob, choice);
+	if (r == 0 && choice->blobs.count > 0)
+		blob_index_add(choice->index, pack, choice->blobs.items, choice->blobs.count);
+	return r;
+}
+
+/* They are counted first: an index that grows is copied, and takes more. */
+int backup_base_index_of(const struct blob_index *index, const struct object_names *packs, struct blob_index **ret_index)
+{
+	struct choice choice = {.from = index, .packs = packs, .index = blob_index_new()};
+	int r = packs->count > 0 ? blob_index_each_pack(index, count_pack, &choice) : 0;
+
+	blob_index_reserve(choice.index, choice.count);
+	if (r == 0 && choice.count > 0)
+		r = blob_index_each_pack(index, take_pack, &choice);
+	array_clear(&choice.blobs);
+	*ret_index = choice.index;
+	return r;
 }
 
 /* The blobs of the packs that may be relied on, and of those that were put already. */
 static int know_packs(struct backup_base *base, const struct repository *repository, const struct object_names *may)
 {
-	struct choice choice = {.index = blob_index_new()};
-	int r = 0;
+	struct object_names packs = {0};
+	int r;
 
 	for (size_t i = 0; i < may->count; i++)
 		if (!object_names_have_id(&base->lost, &may->items[i]))
-			array_add(&choice.packs, may->items[i]);
-	array_append(&choice.packs, base->put.items, base->put.count);
-	object_names_sort(&choice.packs);
-	if (choice.packs.count > 0)
-		r = blob_index_each(repository->index, choose, &choice);
-	end_pack(&choice);
-	array_clear(&choice.blobs);
-	array_clear(&choice.packs);
-	base->known = choice.index;
+			array_add(&packs, may->items[i]);
+	array_append(&packs, base->put.items, base->put.count);
+	object_names_sort(&packs);
+	r = backup_base_index_of(repository->index, &packs, &base->known);
+	array_clear(&packs);
 	return r;
 }
 

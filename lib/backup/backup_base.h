@@ -57,6 +57,9 @@ struct backup_aim {
 	struct timespec taken;
 	const struct unfinished *unfinished;
 };
+/* Of the blobs in these packs, sorted: what a differential backup has in memory besides the repository's index. The result is the caller's. */
+WARN_UNUSED int backup_base_index_of(const struct blob_index *index, const struct object_names *packs, struct blob_index **ret_index);
+
 /*
  * Loads the index, after it looked which backups there are. -ENOENT: there is no base of this type, and what to do; -ETIME: the clock is wrong, or
  * was. What is made then would not be the newest one for who restores, nor for the rules by which backups stay.

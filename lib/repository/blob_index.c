@@ -112,6 +112,11 @@ static uint32_t add_pack(struct blob_index *index, const struct blob_id *pack)
 	return (uint32_t)index->packs.count;
 }
 
+void blob_index_reserve(struct blob_index *index, size_t count)
+{
+	array_reserve(&index->entries, count);
+}
+
 void blob_index_add(struct blob_index *index, const struct blob_id *pack, const struct pack_blob *blobs, size_t count)
 {
 	uint32_t number;

@@ -28,6 +28,8 @@ struct blob_place {
 struct blob_index *blob_index_new(void);
 void blob_index_free(struct blob_index *index); /* NULL is fine */
 
+/* Room for so many blobs more, so that adding them copies none. */
+void blob_index_reserve(struct blob_index *index, size_t count);
 /* Adds what is not there yet in this pack. */
 void blob_index_add(struct blob_index *index, const struct blob_id *pack, const struct pack_blob *blobs, size_t count);
 bool blob_index_has(const struct blob_index *index, const struct blob_id *id, bool is_tree);

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "lib/backup/backup_base.h"
 #include "lib/backup/used_blobs.h"
 #include "lib/repository/repository.h"
 #include "tests/unit/memory.h"
@@ -97,6 +98,33 @@ static void test_reading_index_files_takes_little_more_than_the_index(void **sta
 	blob_index_free(index);
 }
 
+static void test_a_differential_backup_has_a_second_index_of_what_its_full_one_wrote(void **state)
+{
+	struct blob_index *all = make_index(), *known = NULL;
+	struct object_names packs = {0};
+
+	for (uint32_t pack = 0; pack < BLOBS / IN_PACK; pack++) {
+		const struct blob_id name = id_of(~(uint64_t)pack);
+
+		array_add(&packs, name);
+	}
+	object_names_sort(&packs);
+
+	const size_t before = memory_begin();
+
+	assert_int_equal(backup_base_index_of(all, &packs, &known), 0);
+	memory_end(before, (size_t)BLOBS * BLOB_INDEX_BYTES);
+	assert_int_equal(blob_index_count(known), BLOBS);
+	for (uint32_t i = 0; i < BLOBS; i++) {
+		const struct blob_id id = id_of(i);
+
+		assert_true(blob_index_has(known, &id, i % IN_PACK % 50 == 0));
+	}
+	array_clear(&packs);
+	blob_index_free(known);
+	blob_index_free(all);
+}
+
 static void test_claims_of_a_backup_of_a_million_blobs(void **state)
 {
 	struct blob_index *nothing = blob_index_new();
@@ -137,6 +165,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_index_of_a_million_blobs_and_what_prune_knows_of_them),
 		cmocka_unit_test(test_reading_index_files_takes_little_more_than_the_index),
+		cmocka_unit_test(test_a_differential_backup_has_a_second_index_of_what_its_full_one_wrote),
 		cmocka_unit_test(test_claims_of_a_backup_of_a_million_blobs),
 		cmocka_unit_test(test_strangers_are_counted_too),
 	};
