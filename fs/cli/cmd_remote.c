@@ -294,6 +294,10 @@ static void print_test(const json_t *result, const char *name)
 		say("of several who write at once it lets a single one through\n");
 	else
 		say("it does not keep writers apart: only one machine should write there\n");
+	if (json_is_true(json_object_get(result, "leases")))
+		say("etcd gives the lease of a writer (publish --lease, mount -o lease)\n");
+	else if (json_is_true(json_object_get(result, "writes")) && !etcd)
+		say("there are no leases of writers (publish --lease, mount -o lease): only etcd gives them, see remote add --etcd\n");
 }
 
 static int run_test(struct cli *cli)

@@ -124,7 +124,6 @@ void mount_lease_print(const json_t *status)
 
 	json_array_foreach(json_object_get(status, "leases"), i, row) {
 		const bool is_had = strcmp(text_of(row, "state"), "had") == 0, is_lost = strcmp(text_of(row, "state"), "lost") == 0;
-		const char *shown = json_is_true(json_object_get(row, "read_only")) ? "READ-ONLY" : "NOT YET READ-ONLY";
 		char since[UNITS_MAX];
 
 		units_time((double)json_integer_value(json_object_get(row, "since")), since);
@@ -133,9 +132,9 @@ void mount_lease_print(const json_t *status)
 			say("the writer of %s%s since %s, in term %lld, for %lld s more unless it goes on\n", text_of(row, "place"), text_of(row, "as"), since,
 			    (long long)json_integer_value(json_object_get(row, "term")), (long long)json_integer_value(json_object_get(row, "left_s")));
 		else if (is_lost)
-			say("%s, the writer of %s%s no more since %s: %s; umount and mount take it anew\n", shown, text_of(row, "place"),
+			say("READ-ONLY, the writer of %s%s no more since %s: %s; umount and mount take it anew\n", text_of(row, "place"),
 			    text_of(row, "as"), since, text_of(row, "why"));
 		else
-			say("%s, as there is no lease%s%s; umount and mount take it\n", shown, text_of(row, "why")[0] ? ": " : "", text_of(row, "why"));
+			say("READ-ONLY, as there is no lease%s%s; umount and mount take it\n", text_of(row, "why")[0] ? ": " : "", text_of(row, "why"));
 	}
 }

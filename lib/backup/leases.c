@@ -103,15 +103,6 @@ static void clear_place(struct leases *leases, struct lease *lease)
 	repository_close(repository);
 }
 
-static void lease_free(struct lease *lease)
-{
-	free(lease->name);
-	free(lease->as);
-	free(lease->place);
-	free(lease->by);
-	free(lease);
-}
-
 static void log_text(struct leases *leases, const char *level, const char *format, ...) PRINTF_LIKE(3, 4);
 static void log_text(struct leases *leases, const char *level, const char *format, ...)
 {
@@ -124,7 +115,20 @@ static void log_text(struct leases *leases, const char *level, const char *forma
 	leases->options.log(leases->options.arg, level, text);
 }
 
-/* Who has claimed it makes the dataset read-only, or writable. */
+/* Each head refuses changes as soon as its lease is over, at once where there is none. Whoever has claimed one does not matter. */
+static void set_ends(struct leases *leases)
+{
+	pthread_mutex_lock(&leases->lock);
+	for (size_t i = 0; i < leases->all.count; i++) {
+		const struct lease *lease = leases->all.items[i];
+		const uint64_t until_ms = lease->writer ? writer_until_ms(lease->writer) : 0;
+
+		dataset_set_end(leases->options.store, lease->dataset, until_ms > 0 ? until_ms : LEASE_OVER);
+	}
+	pthread_mutex_unlock(&leases->lock);
+}
+
+/* Who has claimed it locks the head, or unlocks it. */
 static int set_locked(struct leases *leases, struct lease *lease, bool is_locked, struct error *err)
 {
 	int r = dataset_set_leaseless(leases->options.store, lease->dataset, is_locked, err);
@@ -195,6 +199,8 @@ static void end(struct leases *leases, struct lease *lease, bool unlocks)
 		return;
 	}
 	pthread_mutex_lock(&leases->lock);
+	if (unlocks)
+		dataset_set_end(leases->options.store, lease->dataset, 0);
 	for (size_t i = 0; i < leases->all.count; i++)
 		if (leases->all.items[i] == lease) {
 			array_remove(&leases->all, i, 1);
@@ -202,7 +208,11 @@ static void end(struct leases *leases, struct lease *lease, bool unlocks)
 		}
 	pthread_cond_broadcast(&leases->changed);
 	pthread_mutex_unlock(&leases->lock);
-	lease_free(lease);
+	free(lease->name);
+	free(lease->as);
+	free(lease->place);
+	free(lease->by);
+	free(lease);
 }
 
 /* Looks after one of them: ends it if it is not wanted, or, if it is, sees to it that its head is locked or not. */
@@ -289,9 +299,10 @@ static void *watch(void *arg)
 	return NULL;
 }
 
-/* By the thread that renews it, which ends then. */
-static void told_lost(void *arg)
+/* By the thread that renews one: when it has, or when that one is lost. */
+static void told_changed(void *arg)
 {
+	set_ends(arg);
 	call_thread(arg);
 }
 
@@ -342,16 +353,17 @@ int leases_begin(struct leases *leases, uint32_t dataset, const char *why, struc
 	}
 	if (lease->state == LEASE_NONE)
 		note_state(leases, lease, LEASE_NONE, why ? why : "");
+	set_ends(leases);
 	r = lease->state == LEASE_HAD ? 0 : set_locked(leases, lease, true, err);
 	let_go(leases, lease);
 	call_thread(leases);
 	return r;
 }
 
-/* The lease is there. Who has claimed it takes it over. */
+/* The lease is there. Who has claimed it takes it over. Should it end meanwhile, the head is unlocked, and refuses changes. */
 static int have(struct leases *leases, struct lease *lease, const struct lease_wish *wish, struct writer *writer, struct error *err)
 {
-	int r = set_locked(leases, lease, false, err);
+	int r;
 
 	pthread_mutex_lock(&leases->lock);
 	free(lease->as);
@@ -365,13 +377,24 @@ static int have(struct leases *leases, struct lease *lease, const struct lease_w
 	lease->why[0] = '\0';
 	lease->since_s = clock_now().tv_sec;
 	pthread_mutex_unlock(&leases->lock);
+	r = set_locked(leases, lease, false, err);
+	set_ends(leases);
 	return r;
+}
+
+/* The answer took longer than the lease is: others may have it by now. */
+static int refuse_late(const struct lease_wish *wish, struct writer *writer, struct error *err)
+{
+	writer_drop(writer);
+	(void)error_set(err, -EBUSY, "the lease of \"%s\" had ended when etcd's answer came: etcd is slow, or this machine was paused", wish->as);
+	error_hint(err, "mount it again; a longer lease is lease_time=SECONDS");
+	return -EBUSY;
 }
 
 /* Who has claimed it asks. */
 static int take(struct leases *leases, struct lease *lease, const struct lease_wish *wish, struct error *err)
 {
-	struct writer_options options = {.repository = wish->repository, .dataset = wish->as, .seconds = wish->seconds, .lost = told_lost, .arg = leases};
+	struct writer_options options = {.repository = wish->repository, .dataset = wish->as, .seconds = wish->seconds, .changed = told_changed, .arg = leases};
 	struct writer *writer = NULL;
 	int r;
 
@@ -383,6 +406,8 @@ static int take(struct leases *leases, struct lease *lease, const struct lease_w
 	r = writer_become(&options, &writer, err);
 	if (r < 0)
 		return r;
+	if (writer_lost(writer))
+		return refuse_late(wish, writer, err);
 	objects_etcd_set_patience(wish->repository->objects, MIN((uint64_t)RENEW_PATIENCE_MS, (uint64_t)wish->seconds * 1000 / 3));
 	return have(leases, lease, wish, writer, err);
 }
@@ -426,6 +451,7 @@ int leases_join(struct leases *leases, const char *dataset, struct repository *r
 {
 	struct dataset_info info;
 	struct lease *lease = dataset_get(leases->options.store, dataset, &info) == 0 ? claim(leases, info.id, true) : NULL;
+	struct objects_etcd_term term = {0};
 	int r = 0;
 
 	if (!lease)
@@ -435,11 +461,16 @@ int leases_join(struct leases *leases, const char *dataset, struct repository *r
 			      lease->state == LEASE_LOST ? lease->why : writer_lost(lease->writer));
 		error_hint(err, "umount it and mount it again");
 	} else if (is_of(lease, repository, as) && objects_etcd_place(repository->objects)) {
-		r = writer_join(repository, as, lease->writer, err);
-		*ret_term = lease->term;
-		r = r < 0 ? r : 1;
+		writer_copy_term(lease->writer, &term);
+		r = 1;
 	}
 	let_go(leases, lease);
+	/* the place and etcd may take their time: nobody who does something about the lease waits for that */
+	if (r == 1 && (r = writer_join(repository, as, &term, err)) == 0) {
+		*ret_term = term.number;
+		r = 1;
+	}
+	buf_clear(&term.value);
 	return r;
 }
 
@@ -451,14 +482,15 @@ json_t *leases_list(struct leases *leases)
 	pthread_mutex_lock(&leases->lock);
 	for (size_t i = 0; i < leases->all.count; i++) {
 		const struct lease *lease = leases->all.items[i];
+		const uint64_t left = lease->writer ? writer_left_ms(lease->writer) : 0;
 		json_t *row = json_pack("{s:I, s:s*, s:s*, s:s, s:b, s:I, s:s*}", "dataset_id", (json_int_t)lease->dataset, "as", lease->as, "place",
-		                        lease->place, "state", states[lease->state], "read_only", lease->is_locked, "since", (json_int_t)lease->since_s,
+		                        lease->place, "state", states[lease->state], "read_only", lease->is_locked || left == 0, "since", (json_int_t)lease->since_s,
 		                        "why", lease->why[0] ? lease->why : NULL);
 
 		if (lease->term > 0)
 			json_object_set_new(row, "term", json_integer((json_int_t)lease->term));
 		if (lease->writer)
-			json_object_set_new(row, "left_s", json_integer((json_int_t)(writer_left_ms(lease->writer) / 1000)));
+			json_object_set_new(row, "left_s", json_integer((json_int_t)(left / 1000)));
 		json_array_append_new(rows, row);
 	}
 	pthread_mutex_unlock(&leases->lock);

@@ -7,7 +7,9 @@
  *
  *   begun --leases_take--> had --lost (watch), or drop--> lost        begun, had, lost --leases_sweep--> gone
  *
- * A head that cannot be locked or unlocked at once, as when the disk is full, is as soon as that can be done: the thread tries it again.
+ * The head itself knows until when the lease is had, and refuses changes from then on, and whenever there is none (dataset_set_end): that waits for nobody.
+ * That it is locked, with all that was accepted before, or unlocked, may take time, as when the disk is full: the thread tries it again until it can be
+ * done.
  *
  * In memory: a process that goes on with the mounts of one that died begins them anew, and is given none.
  *
@@ -60,7 +62,7 @@ void leases_sweep(struct leases *leases);
 WARN_UNUSED int leases_join(struct leases *leases, const char *dataset, struct repository *repository, const char *as, uint64_t *ret_term,
 			    struct error *err);
 
-/* Rows {dataset, as?, place?, state: "had", "lost", "none", read_only: whether the dataset is, term?, left_s?, why?, since: when it was taken or lost}. */
+/* Rows {dataset, as?, place?, state: "had", "lost", "none", read_only: whether changes are refused, term?, left_s?, why?, since: when it was taken or lost}. */
 json_t *leases_list(struct leases *leases);
 
 #endif

@@ -10,13 +10,15 @@
 
 #include "lib/backup/heads.h"
 #include "lib/base/clock.h"
+#include "lib/base/fault.h"
 #include "lib/repository/objects_etcd.h"
 #include "lib/repository/origin.h"
 
 struct writer {
 	struct repository *repository;
-	uint64_t term, lease_ms;
-	void (*lost)(void *arg);
+	struct objects_etcd_term term;
+	uint64_t lease_ms;
+	void (*changed)(void *arg);
 	void *arg;
 	pthread_t thread;
 	pthread_mutex_t lock; /* guards what follows */
@@ -166,9 +168,11 @@ static void *renew(void *arg)
 		pthread_mutex_lock(&writer->lock);
 		ends = writer->ends;
 		pthread_mutex_unlock(&writer->lock);
+		if (!ends && writer->changed)
+			writer->changed(writer->arg);
 	}
-	if (!ends && writer->lost && writer_lost(writer))
-		writer->lost(writer->arg);
+	if (!ends && writer->changed && writer_lost(writer))
+		writer->changed(writer->arg);
 	return NULL;
 }
 
@@ -183,32 +187,40 @@ const char *writer_lost(struct writer *writer)
 	return is ? writer->why : NULL;
 }
 
-uint64_t writer_left_ms(struct writer *writer)
+uint64_t writer_until_ms(struct writer *writer)
 {
-	const uint64_t now = clock_boot_ms();
-	uint64_t left;
+	uint64_t until;
 
 	pthread_mutex_lock(&writer->lock);
-	left = writer->until_ms > now && !writer->why[0] ? writer->until_ms - now : 0;
+	check_time(writer);
+	until = writer->why[0] ? 0 : writer->until_ms;
 	pthread_mutex_unlock(&writer->lock);
-	return left;
+	return until;
 }
 
-static int start(const struct writer_options *options, uint64_t term, uint64_t began, struct writer **ret_writer, struct error *err)
+uint64_t writer_left_ms(struct writer *writer)
+{
+	const uint64_t until = writer_until_ms(writer), now = clock_boot_ms();
+
+	return until > now ? until - now : 0;
+}
+
+static int start(const struct writer_options *options, uint64_t began, struct writer **ret_writer, struct error *err)
 {
 	struct writer *writer = xcalloc(1, sizeof(*writer));
 	int r;
 
 	writer->repository = options->repository;
-	writer->term = term;
+	objects_etcd_get_term(options->repository->objects, &writer->term);
 	writer->lease_ms = (uint64_t)options->seconds * 1000;
 	writer->until_ms = began + writer->lease_ms;
-	writer->lost = options->lost;
+	writer->changed = options->changed;
 	writer->arg = options->arg;
 	pthread_mutex_init(&writer->lock, NULL);
 	pthread_cond_init(&writer->called, NULL);
 	r = -pthread_create(&writer->thread, NULL, renew, writer);
 	if (r < 0) {
+		buf_clear(&writer->term.value);
 		free(writer);
 		return error_set(err, r, "no thread could be started: %s", strerror(-r));
 	}
@@ -241,29 +253,36 @@ int writer_become(const struct writer_options *options, struct writer **ret_writ
 	make_note(options, &note);
 	head_dataset_text(options->repository, options->dataset, name);
 	r = objects_etcd_become_writer(objects, name, &who, &term, &other);
+	if (r == 0 && options->seconds > 0)
+		r = fault_point("lease-after-answer");
 	if (other.note.len > 0)
 		r = refuse(options, &other, err);
 	else if (r < 0)
 		r = objects_failed(objects, r, "it cannot be found out who may publish", err);
 	buf_clear(&other.note);
-	return r == 0 && options->seconds > 0 ? start(options, term, began, ret_writer, err) : r;
+	return r == 0 && options->seconds > 0 ? start(options, began, ret_writer, err) : r;
 }
 
 uint64_t writer_term(const struct writer *writer)
 {
-	return writer ? writer->term : 0;
+	return writer ? writer->term.number : 0;
 }
 
-int writer_join(struct repository *repository, const char *dataset, struct writer *writer, struct error *err)
+void writer_copy_term(const struct writer *writer, struct objects_etcd_term *ret_term)
 {
-	struct objects_etcd_term term = {0};
+	ret_term->number = writer->term.number;
+	buf_add(&ret_term->value, writer->term.value.data, writer->term.value.len);
+}
+
+int writer_join(struct repository *repository, const char *dataset, const struct objects_etcd_term *term, struct error *err)
+{
 	char name[HEAD_DATASET_TEXT];
 	int r;
 
 	head_dataset_text(repository, dataset, name);
-	objects_etcd_get_term(writer->repository->objects, &term);
-	r = objects_etcd_join_term(repository->objects, name, &term);
-	buf_clear(&term.value);
+	r = fault_point("lease-before-join");
+	if (r == 0)
+		r = objects_etcd_join_term(repository->objects, name, term);
 	return r < 0 ? objects_failed(repository->objects, r, "it cannot be found out who may publish", err) : 0;
 }
 
@@ -279,6 +298,7 @@ static void end(struct writer *writer, bool drops)
 	pthread_join(writer->thread, NULL);
 	pthread_cond_destroy(&writer->called);
 	pthread_mutex_destroy(&writer->lock);
+	buf_clear(&writer->term.value);
 	free(writer);
 }
 

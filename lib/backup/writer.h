@@ -6,13 +6,15 @@
  *   writer_become -> the dataset's heads are read, and one is put -> writer_end
  *   writer_release gives the lease up, whoever has it open
  *
- * While it is open, a thread renews the lease, until it is lost: etcd says so, or has not answered for as long as the lease.
+ * While it is open, a thread renews the lease, until it is lost: etcd says so, or has not answered for as long as the lease. Time counts from before etcd
+ * was asked, so it ends here before it does there.
  *
- * Threads: any, one at a time; `lost` is called by the thread.
+ * Threads: any, one at a time; `changed` is called by the thread.
  */
 #ifndef CORPUSFS_BACKUP_WRITER_H
 #define CORPUSFS_BACKUP_WRITER_H
 
+#include "lib/repository/objects_etcd.h"
 #include "lib/repository/repository.h"
 
 #define WRITER_SECONDS_MIN 5
@@ -25,7 +27,7 @@ struct writer_options {
 	const char *dataset;
 	const char *by;     /* who publishes it, as in a head */
 	unsigned seconds;   /* the lease; 0: it is only looked whether somebody is the writer */
-	void (*lost)(void *arg); /* of a lease that is open; NULL: nobody wants to know */
+	void (*changed)(void *arg); /* one that is open was renewed, or is lost; NULL: nobody wants to know */
 	void *arg;
 };
 
@@ -34,9 +36,15 @@ WARN_UNUSED int writer_become(const struct writer_options *options, struct write
 uint64_t writer_term(const struct writer *writer); /* 0: there is none */
 /* Whether the lease is lost, also if nobody has noticed yet: then why, a text that lives as long as the writer; else NULL. */
 const char *writer_lost(struct writer *writer);
-uint64_t writer_left_ms(struct writer *writer); /* for which it is had at least, if etcd does not answer any more */
-/* The right to publish in the term of one that is open: what is put in this repository afterwards is put in it. -EBUSY: it is over. */
-WARN_UNUSED int writer_join(struct repository *repository, const char *dataset, struct writer *writer, struct error *err);
+/* Until when of clock_boot_ms it is had at least, if etcd does not answer any more; 0: it is lost. */
+uint64_t writer_until_ms(struct writer *writer);
+uint64_t writer_left_ms(struct writer *writer); /* the time until then */
+/*
+ * The right to publish in the term of one that is open: what is put in this repository afterwards is put in it. -EBUSY: it is over. It asks the place and
+ * etcd, and needs the writer no more. ret_term is the caller's.
+ */
+void writer_copy_term(const struct writer *writer, struct objects_etcd_term *ret_term);
+WARN_UNUSED int writer_join(struct repository *repository, const char *dataset, const struct objects_etcd_term *term, struct error *err);
 void writer_drop(struct writer *writer); /* ends it without renewing the lease once more; NULL is fine */
 void writer_end(struct writer *writer); /* it goes on being the writer, for as long as its lease. NULL is fine */
 

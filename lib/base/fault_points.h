@@ -121,6 +121,8 @@
 	X("backup-after-lock-check",     "packs and an index that names them, no backup",            "the next prune; until then the next backup relies on them") \
 	X("backup-after-snapshot-file",  "the backup; snapshots of the store that are not needed",   "the next backup")                       \
 	X("lease-before-lock",           "as before: who has no lease is not in the store",            "the next daemon, or the same, again")\
+	X("lease-after-answer",          "as before; etcd has a writer until his lease ends",          "who asks again")                       \
+	X("lease-before-join",           "as before",                                                  "nobody needs to")                      \
 	X("lease-before-unlock",         "the same",                                                   "the next daemon, or the same, again")\
 	X("head-before-put",             "a backup that no head names: readers get the version before", "the next publish")                 \
 	X("head-before-transaction",     "as with head-before-put",                                 "the next publish")                      \

@@ -123,7 +123,7 @@ static int open_views(struct store *store, const char *dataset, const char *snap
 
 	if (result < 0)
 		return unknown_or_failed(store, dataset, NULL, result, err);
-	if (view_is_locked(restore->head)) {
+	if (view_refuses(restore->head)) {
 		store_view_put(store, restore->head);
 		return dataset_refuse_locked(store, dataset, err);
 	}

@@ -81,7 +81,8 @@ static int test_etcd(struct objects *objects, json_t **ret_etcd, struct error *e
 
 /*
  * remote.test: {password, place?} -> {id, version, latency_ms, ahead: seconds that its clock is ahead, or null: it tells no time, writes: something
- * may be written, conditional: it keeps writers apart by itself, etcd?: {members, answering, latency_ms, writes: heads may be put}}
+ * may be written, conditional: it keeps writers apart by itself, leases: a writer's lease can be had, etcd?: {members, answering, latency_ms, writes:
+ * heads may be put}}
  */
 static int test_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
@@ -102,8 +103,9 @@ static int test_op(struct op_context *context, const json_t *args, json_t **ret_
 	if (r == 0 && place)
 		r = test_etcd(repository->objects, &etcd, err);
 	if (r == 0)
-		*ret_result = json_pack("{s:s, s:i, s:f, s:o, s:b, s:b, s:o*}", "id", repository->id, "version", (int)repository->version, "latency_ms", ms,
-		                        "ahead", has_clock ? json_real(ahead) : json_null(), "writes", writes, "conditional", conditional, "etcd", etcd);
+		*ret_result = json_pack("{s:s, s:i, s:f, s:o, s:b, s:b, s:b, s:o*}", "id", repository->id, "version", (int)repository->version, "latency_ms", ms,
+		                        "ahead", has_clock ? json_real(ahead) : json_null(), "writes", writes, "conditional", conditional, "leases",
+		                        writes && json_is_true(json_object_get(etcd, "writes")), "etcd", etcd);
 	repository_close(repository);
 	return r;
 }

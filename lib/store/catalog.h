@@ -50,6 +50,7 @@ struct dataset {
 	uint64_t shared;           /* lineage_shared() as the head's view knows it */
 	bool replica;              /* only streams change it (replica.h) */
 	bool leaseless;            /* nobody changes it (leaseless.h) */
+	uint64_t end_ms;           /* the same, from then on, as of view_set_end; catalog_lock guards it */
 	bool blocked;
 	struct dataset *prev, *next; /* in family->heads */
 	UT_hash_handle by_name, by_id;
@@ -207,6 +208,8 @@ WARN_UNUSED int head_change_lock(struct store *store, struct dataset *dataset, h
 /* --- views.c --- */
 /* The dataset's head, referenced. Caller holds no lock, or change_lock. */
 WARN_UNUSED int views_head(struct store *store, struct dataset *dataset, struct view **ret_view);
+/* As view_set_end: of the head, also one that it gets later. Caller holds catalog_lock. */
+void views_set_end(struct store *store, struct dataset *dataset, uint64_t end_ms);
 /* A view that is to go, and what says so then: it is not given out any more. */
 struct view_block {
 	uint32_t number;

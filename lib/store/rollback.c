@@ -171,7 +171,7 @@ static int rollback_locked(struct store *store, const char *dataset_name, const 
 	if (result < 0)
 		return result;
 	rollback->dataset = rollback->target->dataset;
-	if (dataset_is_locked(rollback->dataset) && !rollback->demotes)
+	if (dataset_refuses(store, rollback->dataset) && !rollback->demotes)
 		return dataset_refuse_locked(store, dataset_name, err);
 	rollback->old_view = rollback->dataset->record.view;
 	if (rollback->guard)

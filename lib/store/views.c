@@ -90,6 +90,8 @@ static int open_head(struct store *store, struct dataset *dataset, struct open_v
 
 	if (result == 0)
 		result = open_it(store, &options, true, ret_open);
+	if (result == 0)
+		view_set_end((*ret_open)->view, dataset->end_ms);
 	dataset->shared = lineage_shared(&dataset->place);
 	line_clear(&shared);
 	return result;
@@ -141,6 +143,15 @@ int store_view_by_number(struct store *store, uint32_t view, struct view **ret_v
 	int result = get_locked(store, view, ret_view);
 	mutex_give(&store->catalog_lock);
 	return result == -ENOENT ? -ESTALE : result;
+}
+
+void views_set_end(struct store *store, struct dataset *dataset, uint64_t end_ms)
+{
+	struct open_view *open = find(store, dataset->record.view);
+
+	dataset->end_ms = end_ms;
+	if (open)
+		view_set_end(open->view, end_ms);
 }
 
 /* Caller holds catalog_lock. `dataset` may be NULL: -ENOENT. */

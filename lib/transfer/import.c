@@ -25,7 +25,7 @@ static int open_dataset(struct import *import, struct error *err)
 		if (r == 0 || r == -EEXIST)
 			r = store_head(import->store, options->dataset, &import->view);
 	}
-	if (r == 0 && view_is_locked(import->view))
+	if (r == 0 && view_refuses(import->view))
 		return dataset_refuse_locked(import->store, options->dataset, err);
 	return r < 0 ? error_default(err, r, "dataset \"%s\"", options->dataset) : 0;
 }

@@ -39,11 +39,11 @@ def test_of_several_at_once_one_publishes(agreed, remotes, area):
 
 def test_test_tells_what_etcd_does(published, remotes):
     result = remotes.json("remote", "test", "base")
-    assert result["writes"] and not result["conditional"]
+    assert result["writes"] and not result["conditional"] and result["leases"]
     assert (result["etcd"]["members"], result["etcd"]["answering"], result["etcd"]["writes"]) == (3, 3, True)
     published.etcd.kill((published.etcd.leader() + 1) % 3)
     told = remotes.run("remote", "test", "base").out
-    assert "2 of 3" in told and "lets a single one through" in told
+    assert "2 of 3" in told and "lets a single one through" in told and "etcd gives the lease of a writer" in told
     assert published.etcd.endpoints() in remotes.run("remote", "show", "base").out
 
 
@@ -412,7 +412,8 @@ def test_users(agreed, etcd_users, remotes, area):
     told(remotes.publish("d", name="reader", code=program.PERMISSION), "does not permit")
     remotes.publish("d", "--as", "led", "--lease", "60", name="who")
     told(remotes.publish("d", "--as", "led", "--lease", "60", name="reader", code=program.PERMISSION), "does not permit")
-    assert remotes.json("remote", "test", "reader")["etcd"]["writes"] is False
+    result = remotes.json("remote", "test", "reader")
+    assert result["etcd"]["writes"] is False and result["leases"] is False
     assert remotes.json("remote", "test", "who")["etcd"]["writes"] is True
     told(remotes.run("remote", "test", "wrong", code=program.PERMISSION), '"who"')
     for text in (remotes.store.log(), procs.command_lines("corpusfs"), procs.read(remotes.file).decode(), remotes.run("remote", "show", "who").out):

@@ -185,6 +185,60 @@ def test_lease_that_ends_while_another_is_asked_for(published, remotes):
             remotes.store.note(point)
 
 
+@pytest.mark.timeout(180)
+def test_head_that_cannot_be_locked_takes_nothing_new(published, remotes, there):
+    """Who locks the first one never comes to its end, and so not to the second."""
+    remotes.store.create("other")
+    first = Leased(remotes, "lease=base,lease_time=5", env={"CORPUSFS_FAULT": "lease-before-lock:sleep900000:3"})
+    held = os.open(first.point + "/held", os.O_RDWR | os.O_CREAT)
+    second = remotes.area + "/second"
+    os.mkdir(second)
+    try:
+        remotes.run("mount", remotes.store.path + ":other", second, "-o", "lease=base,lease_time=5")
+        remotes.store.note(second)
+        assert first.write("before", b"kept") == "ok" and posix.outcome(files.put, second + "/before", b"kept") == "ok"
+        for name in ("d", "other"):
+            there.store.run("-s", there.store.path, "publish", "d", "base", "--as", name, "--release", "--force", env=there.env)
+        for point in (first.point, second):
+            procs.poll(lambda point=point: posix.outcome(files.put, point + "/new", b"x") == "EROFS", 30, "it is read-only")
+            assert files.get(point + "/before") == b"kept" and posix.outcome(os.mkdir, point + "/dir") == "EROFS"
+            assert posix.outcome(os.unlink, point + "/before") == "EROFS"
+        assert posix.outcome(os.pwrite, held, b"new", 0) == "EROFS" and posix.outcome(os.fsync, held) == "ok"
+        assert all(row["read_only"] for row in remotes.json("status")["leases"])
+        told(remotes.store.run("-s", remotes.store.path, "import", remotes.area + "/source", "other/more", env=remotes.env), "lease")
+    finally:
+        os.close(held)
+        remotes.store.kill()
+
+
+@pytest.mark.timeout(120)
+def test_lease_that_ends_while_a_publish_asks_whether_it_may(published, remotes, there):
+    mount = Leased(remotes, "lease=base,lease_time=5", env={"CORPUSFS_FAULT": "lease-before-join:eio,lease-before-join:sleep900000:2"})
+    assert mount.write() == "ok"
+    told(remotes.publish("d", code=program.FAILED), "who may publish")
+    publishing = remotes.store.begin("-s", remotes.store.path, "publish", "d", "base", env=remotes.env)
+    tasks = f"/proc/{mount.store.pid}/task/"
+    procs.poll(lambda: any(b"nanosleep" in procs.read(f"{tasks}{task}/wchan") for task in os.listdir(tasks)), 30, "it asks")
+    there.publish("d", "--release", "--force")
+    assert "over" in mount.is_lost()
+    mount.store.kill()
+    assert publishing.wait(60) != 0
+
+
+@pytest.mark.timeout(120)
+def test_lease_that_has_ended_when_its_answer_is_read(published, remotes, there):
+    """It takes longer than the lease is."""
+    remotes.store.create("other")
+    remotes.store.mount(dataset="other", options="nosupervise", env={"CORPUSFS_FAULT": "lease-after-answer:eio,lease-after-answer:sleep7000:2"})
+    told(Leased(remotes, code=program.FAILED).result, "who may publish")
+    mount = Leased(remotes, "lease=base,lease_time=5", code=program.BUSY)
+    told(mount.result, "had ended when etcd's answer came", "mount it again")
+    procs.poll(lambda: not mount.lease(), 30, "nothing is known of it")
+    change(remotes, "d", "more")
+    mount = Leased(remotes, "lease=base,lease_time=5")
+    assert mount.write() == "ok" and mount.lease()["term"] == 3
+
+
 @pytest.mark.timeout(120)
 def test_lease_that_is_taken_away(published, remotes, there):
     mount = Leased(remotes, "lease=base,lease_time=6")

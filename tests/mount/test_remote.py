@@ -180,7 +180,8 @@ def test_test_of_a_directory(remotes, area):
     assert "backup init base:" in remotes.run("remote", "test", "base", code=program.NOT_FOUND).err
     remotes.run("backup", "init", "base:")
     result = remotes.json("remote", "test", "base")
-    assert result["version"] == 2 and result["conditional"] and result["writes"] and result["ahead"] is None
+    assert result["version"] == 2 and result["conditional"] and result["writes"] and result["ahead"] is None and result["leases"] is False
+    assert "no leases of writers" in remotes.run("remote", "test", "base").out
     assert result["id"] == json.loads(restic(area + "/repository", "cat", "config"))["id"]
     assert os.listdir(area + "/repository/heads") == []
     restic_check(area + "/repository")

@@ -256,19 +256,22 @@ void op_write(fuse_req_t req, fuse_ino_t id, const char *data, size_t size, off_
 	/* session.c carries the raw write_flags in lock_owner. Only a direct write has an owner of locks. */
 	const bool direct = fi->lock_owner & FUSE_WRITE_LOCKOWNER;
 	struct mount *mount = borrowed.mount;
-	unsigned flags = 0;
+	unsigned flags = fi->lock_owner & FUSE_WRITE_CACHE ? WRITE_PAGES : 0;
 
 	if (!result && (!borrowed.handle->writable || view_read_only(borrowed.handle->view)))
 		result = -EROFS;
 	if (!result)
 		result = drop_capability(mount, borrowed.handle);
+	/* pages that were stored before may still be written where nothing else is changed */
+	if (result == -EROFS && flags && !view_is_locked(borrowed.handle->view))
+		result = 0;
 	if (!result) {
 		if (direct)
 			writers_begin_direct(&mount->gate.writers, borrowed.handle->node);
 		else
 			writers_note_pages(&mount->gate.writers, borrowed.handle->node);
 		if (fi->lock_owner & FUSE_WRITE_KILL_SUIDGID)
-			flags = killing_flags(req, borrowed.handle);
+			flags |= killing_flags(req, borrowed.handle);
 		result = inode_write(borrowed.handle->inode, (uint64_t)offset, data, size, flags | WRITE_KEEP);
 	}
 	if (result) {

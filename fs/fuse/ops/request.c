@@ -30,7 +30,7 @@ int target_open_writable(fuse_req_t req, fuse_ino_t id, struct target *ret_targe
 
 	if (result)
 		return result;
-	if (ret_target->mount->read_only || (ret_target->view && (view_read_only(ret_target->view) || view_is_locked(ret_target->view))))
+	if (ret_target->mount->read_only || (ret_target->view && (view_read_only(ret_target->view) || view_refuses(ret_target->view))))
 		return -EROFS;
 	return ret_target->node.kind == NODE_FILE ? 0 : -EPERM;
 }

@@ -349,7 +349,7 @@ int commit_group(struct view *view, struct inode **inodes, size_t count)
 	for (size_t i = 0; i < count; i++)
 		begin_item(&commit, &commit.items[i]);
 	/* Of a retired view everything is dropped, also where nothing could be stored. */
-	result = view_check_change(view);
+	result = view_check_accepted(view);
 	if (result == 0)
 		result = store(&commit);
 	for (size_t i = 0; i < count && result == 0; i += BATCH_INODES)

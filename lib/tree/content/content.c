@@ -14,8 +14,11 @@ int content_check_change(struct inode *inode, uint64_t offset, uint64_t len)
 {
 	int result = view_check_change(inode->view);
 
-	if (result < 0)
-		return result;
+	return result < 0 ? result : content_check_range(inode, offset, len);
+}
+
+int content_check_range(const struct inode *inode, uint64_t offset, uint64_t len)
+{
 	if (S_ISDIR(inode->record.mode))
 		return -EISDIR;
 	if (!S_ISREG(inode->record.mode))

@@ -8,6 +8,8 @@
 
 /* 0, or -EROFS, -ESTALE, -EISDIR, -EINVAL: not a regular file of a writable view. -EFBIG when [offset, offset+len) goes beyond FILE_SIZE_MAX. */
 WARN_UNUSED int content_check_change(struct inode *inode, uint64_t offset, uint64_t len);
+/* The same, but for whether the view can be changed. */
+WARN_UNUSED int content_check_range(const struct inode *inode, uint64_t offset, uint64_t len);
 
 /* Clears set-id bits and security.capability if the file has any. Caller holds no lock. */
 WARN_UNUSED int content_kill_privileges(struct inode *inode, bool outsider);

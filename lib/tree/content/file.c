@@ -177,8 +177,22 @@ void inode_begin_read(struct inode *inode)
 	array_clear(&list);
 }
 
-/* How many bytes more are buffered. The record, if there is one, has the same bytes. */
-static int64_t buffer(struct inode *inode, uint64_t offset, const void *data, size_t len, struct journal_record *record)
+struct part {
+	uint64_t offset;
+	const void *data;
+	size_t len;
+	unsigned flags;                /* WRITE_* */
+	struct journal_record *record; /* NULL, or it has the same bytes */
+};
+
+/* What is in mapped files was stored before the kernel writes it back. */
+static int check_view(const struct view *view, unsigned flags)
+{
+	return flags & WRITE_PAGES ? view_check_accepted(view) : view_check_change(view);
+}
+
+/* How many bytes more are buffered. */
+static int64_t buffer(struct inode *inode, const struct part *part)
 {
 	int64_t grown;
 
@@ -186,23 +200,23 @@ static int64_t buffer(struct inode *inode, uint64_t offset, const void *data, si
 	mutex_take(&inode->lock);
 	inode->active.pool = pending_blocks(inode->view->tree);
 	/* the caller has waited since he looked: for room, for a freeze */
-	grown = view_check_change(inode->view);
+	grown = check_view(inode->view, part->flags);
 	if (grown == 0)
 		grown = pending_check_share(inode);
 	/* so that the commit cannot fail on it */
 	if (grown == 0)
 		grown = inode_load_inline(inode);
 	if (grown == 0)
-		grown = content_promise(inode, offset, len);
+		grown = content_promise(inode, part->offset, part->len);
 	if (grown == 0) {
-		grown = dirty_write(&inode->active, offset, data, len);
+		grown = dirty_write(&inode->active, part->offset, part->data, part->len);
 		if (grown < 0)
 			content_promise_less(inode);
 	}
 	if (grown >= 0) {
-		inode->size = MAX(inode->size, offset + len);
+		inode->size = MAX(inode->size, part->offset + part->len);
 		content_touch(inode);
-		inode_count_record(inode, record, JOURNAL_WRITE, offset, len);
+		inode_count_record(inode, part->record, JOURNAL_WRITE, part->offset, part->len);
 		pending_note(inode);
 	}
 	mutex_give(&inode->lock);
@@ -210,26 +224,25 @@ static int64_t buffer(struct inode *inode, uint64_t offset, const void *data, si
 	return grown;
 }
 
-static int write_part(struct inode *inode, uint64_t offset, const void *data, size_t len, bool keep)
+static int write_part(struct inode *inode, struct part part)
 {
 	struct tree *tree = inode->view->tree;
-	struct journal_record *record = NULL;
 	struct quota_patience patience = quota_patience(inode->view);
 	int64_t grown;
-	int result = pending_admit(tree, len);
+	int result = pending_admit(tree, part.len);
 
 	if (result < 0)
 		return result;
-	if (keep && tree->journal)
-		result = pending_take_record(tree, len, &record);
-	if (record)
-		memcpy(journal_data(record), data, len);
+	if ((part.flags & WRITE_KEEP) && tree->journal)
+		result = pending_take_record(tree, part.len, &part.record);
+	if (part.record)
+		memcpy(journal_data(part.record), part.data, part.len);
 	do
-		grown = result < 0 ? result : buffer(inode, offset, data, len, record);
+		grown = result < 0 ? result : buffer(inode, &part);
 	while (grown == -EDQUOT && quota_wait(inode->view, &patience));
-	if (grown < 0 && record)
-		journal_forget(tree->journal, record);
-	pending_release(tree, grown < 0 ? len : len - (size_t)grown);
+	if (grown < 0 && part.record)
+		journal_forget(tree->journal, part.record);
+	pending_release(tree, grown < 0 ? part.len : part.len - (size_t)grown);
 	return grown < 0 ? (int)grown : 0;
 }
 
@@ -237,8 +250,10 @@ int inode_write(struct inode *inode, uint64_t offset, const void *data, size_t l
 {
 	struct tree *tree = inode->view->tree;
 	const size_t part = tree->journal && (flags & WRITE_KEEP) ? JOURNAL_DATA_MAX : len;
-	int result = content_check_change(inode, offset, len);
+	int result = check_view(inode->view, flags);
 
+	if (result == 0)
+		result = content_check_range(inode, offset, len);
 	if (result < 0 || len == 0)
 		return result;
 	result = committer_check_space(tree, len);
@@ -248,7 +263,8 @@ int inode_write(struct inode *inode, uint64_t offset, const void *data, size_t l
 		result = content_kill_privileges(inode, flags & WRITE_OUTSIDER);
 	/* A request of a mount is one part. */
 	for (size_t done = 0; done < len && result == 0; done += part)
-		result = write_part(inode, offset + done, (const uint8_t *)data + done, MIN(part, len - done), flags & WRITE_KEEP);
+		result = write_part(inode, (struct part){.offset = offset + done, .data = (const uint8_t *)data + done, .len = MIN(part, len - done),
+		                                         .flags = flags});
 	return result;
 }
 

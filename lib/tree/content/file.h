@@ -26,6 +26,7 @@ void inode_begin_read(struct inode *inode);
 #define WRITE_KILL_PRIV 1U /* as SET_KILL_PRIV */
 #define WRITE_OUTSIDER 2U  /* as SET_OUTSIDER */
 #define WRITE_KEEP 4U      /* it survives the process, where the tree has a journal */
+#define WRITE_PAGES 8U     /* what the kernel writes back of a mapped file: it was stored before (view_set_end) */
 /* Accepts all of it or nothing. Waits (bounded by the disk's speed) while the write buffer budget is used up. */
 WARN_UNUSED int inode_write(struct inode *inode, uint64_t offset, const void *data, size_t len, unsigned flags);
 

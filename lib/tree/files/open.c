@@ -44,7 +44,7 @@ void inode_close(struct inode *inode)
 	mutex_take(&inode->lock);
 	assert(inode->opens > 0);
 
-	bool is_last = --inode->opens == 0 && inode->record.nlink == 0 && !inode->gone && view_check_change(inode->view) == 0;
+	bool is_last = --inode->opens == 0 && inode->record.nlink == 0 && !inode->gone && view_check_accepted(inode->view) == 0;
 
 	const bool is_noted = is_last && inode->is_unnamed;
 

@@ -131,7 +131,7 @@ static int remove_step(struct view *view, uint64_t ino, struct removal *removal)
 	int r, more = 0;
 
 	rwlock_read(&view->epoch_lock);
-	r = view_check_change(view);
+	r = view_check_accepted(view);
 	if (r == 0)
 		r = fault_point("orphan-batch");
 	if (r == 0)
@@ -239,7 +239,7 @@ static int reap(struct view *view, uint64_t ino)
 int view_reap_orphans(struct view *view)
 {
 	struct small_key first = catalog_key_orphan(view->dataset, 0), end = catalog_key_orphan(view->dataset, UINT64_MAX);
-	int result = view_check_change(view);
+	int result = view_check_accepted(view);
 
 	if (result < 0)
 		return result;

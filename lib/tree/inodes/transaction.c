@@ -183,7 +183,7 @@ static int64_t growth(const struct transaction *transaction)
 
 int transaction_write(struct transaction *transaction, int result)
 {
-	int r = result < 0 ? result : view_check_change(transaction->view);
+	int r = result < 0 ? result : view_check_accepted(transaction->view);
 	int64_t grown = growth(transaction);
 
 	if (r == 0 && grown > 0 && !transaction->is_promised)

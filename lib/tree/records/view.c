@@ -99,7 +99,7 @@ void view_make_root(struct kv_batch *batch, uint32_t family, uint64_t epoch, uin
 
 /* --- changing what is seen --- */
 
-int view_check_change(const struct view *view)
+int view_check_accepted(const struct view *view)
 {
 	if (view->read_only)
 		return -EROFS;
@@ -107,6 +107,20 @@ int view_check_change(const struct view *view)
 	if (atomic_load(&view->retired))
 		return -ESTALE;
 	return atomic_load(&view->locked) ? -EROFS : 0;
+}
+
+static bool has_ended(const struct view *view)
+{
+	const uint64_t end_ms = atomic_load(&view->end_ms);
+
+	return end_ms > 0 && clock_boot_ms() >= end_ms;
+}
+
+int view_check_change(const struct view *view)
+{
+	int r = view_check_accepted(view);
+
+	return r == 0 && has_ended(view) ? -EROFS : r;
 }
 
 void view_set_shared(struct view *view, const struct line *shared)
@@ -129,11 +143,21 @@ void view_set_locked(struct view *view, bool is_locked)
 	atomic_store(&view->locked, is_locked);
 }
 
+void view_set_end(struct view *view, uint64_t end_ms)
+{
+	atomic_store(&view->end_ms, end_ms);
+}
+
 /* --- asking --- */
 
 bool view_is_locked(const struct view *view)
 {
 	return atomic_load(&view->locked);
+}
+
+bool view_refuses(const struct view *view)
+{
+	return view_is_locked(view) || has_ended(view);
 }
 
 uint32_t view_number(const struct view *view)

@@ -74,6 +74,12 @@ void view_set_level(struct view *view, int level);
 /* A head that is locked answers every change with -EROFS. Who locks it has it frozen by freeze_begin_held, so that nothing is buffered. */
 void view_set_locked(struct view *view, bool is_locked);
 bool view_is_locked(const struct view *view);
+/*
+ * Until when the head takes changes, of clock_boot_ms; 0: without an end. From then on each is answered with -EROFS, at once; what was accepted before is
+ * committed as ever, also what the kernel has yet to write back of mapped files (WRITE_PAGES), until the head is locked.
+ */
+void view_set_end(struct view *view, uint64_t end_ms);
+bool view_refuses(const struct view *view); /* changes: it is locked, or that time has come */
 
 uint32_t view_number(const struct view *view);
 uint32_t view_family(const struct view *view);

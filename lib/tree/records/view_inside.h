@@ -71,6 +71,7 @@ struct view {
 	bool read_only;
 	atomic_bool retired;         /* see freeze_retire */
 	atomic_bool locked;          /* see view_set_locked */
+	_Atomic uint64_t end_ms;     /* see view_set_end */
 	struct quota quota;
 	struct hold hold;            /* entered by whoever buffers a write */
 
@@ -91,8 +92,10 @@ struct view {
 WARN_UNUSED int view_new(struct tree *tree, const struct view_options *options, struct view **ret_view);
 void view_free(struct view *view);
 
-/* Whether the view can be changed: 0, -EROFS (a snapshot, or locked) or -ESTALE (retired). Whoever holds the epoch lock may rely on it until
- * it is given back. */
+/* Whether the view can be changed: 0, -EROFS (a snapshot, locked, or its end has come) or -ESTALE (retired). Of all but the end, whoever holds the
+ * epoch lock may rely on it until it is given back. */
 WARN_UNUSED int view_check_change(const struct view *view);
+/* The same for what was accepted before: the end does not matter. */
+WARN_UNUSED int view_check_accepted(const struct view *view);
 
 #endif
