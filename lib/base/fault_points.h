@@ -105,6 +105,7 @@
 	X("receive-before-write",        "the dataset as it was; the snapshot, hidden",              "send --resume, or the next stream")     \
 	X("receive-after-write",         "the snapshot; what is hidden and nobody needs",            "the next stream")                       \
 	X("replica-before-write",        "as before",                                                "nobody needs to")                       \
+	X("demote-before-end",           "a replica, whose snapshots are held for its former one",   "the next demote")                       \
 	X("identity-before-write",       "a snapshot without its digest",                            "who asks for it: it is computed")      \
 	/* backups: in a repository */                                                                                                       \
 	X("repository-before-config",    "folders and a key, no repository",                         "who removes the directory, as init says") \

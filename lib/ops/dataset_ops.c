@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "lib/backup/backup.h"
+#include "lib/base/fault.h"
 #include "lib/store/replica.h"
 #include "lib/stream/replication.h"
 #include "lib/ops/json.h"
@@ -191,19 +192,27 @@ static int dataset_demote(struct op_context *context, const json_t *args, json_t
 
 	if (result < 0)
 		return result;
-	/* A replica may have replicas of its own, and keeps them. */
-	const bool was_replica = dataset_get(context->store, name, &info) == 0 && info.replica;
+	result = dataset_get(context->store, name, &info);
+	if (result < 0)
+		return unknown_or_failed(context->store, name, NULL, result, err);
 	if (to)
 		result = dataset_is_at(context->store, name, to);
 	if (result < 0)
 		return cannot_go_back(context->store, name, to, result, err);
-	if (to && result == 0)
+	/* A replica may have replicas of its own, and keeps them: but not what a demotion that died has left. */
+	const bool ends = !info.replica || replication_is_ending(context->store, &info), is_at = result > 0;
+	result = ends ? replication_end_begin(context->store, &info, err) : 0;
+	if (result < 0)
+		return result;
+	if (to && !is_at)
 		result = dataset_demote_to(context->store, name, to, kept, err);
 	else
 		result = dataset_set_replica(context->store, name, true, err);
+	if (result == 0)
+		result = fault_point("demote-before-end");
 	if (result < 0)
 		return result;
-	if (!was_replica && dataset_get(context->store, name, &info) == 0)
+	if (ends)
 		replication_end(context->store, &info);
 	*ret_result = json_pack("{s:o}", "kept", kept[0] ? json_from_bytes(kept) : json_null());
 	return 0;

@@ -13,6 +13,7 @@
 
 #define RECORD_NAME "replication"
 #define HOLDS_NAME "replication-holds"
+#define ENDING_NAME "replication-ending" /* {dataset: true} */
 #define UNREADABLE "?" /* a command that is not UTF-8 */
 #define ID_TEXT 16
 
@@ -189,6 +190,33 @@ static void drop_from(struct store *store, const char *name, const char *id)
 	json_decref(all);
 }
 
+int replication_end_begin(struct store *store, const struct dataset_info *info, struct error *err)
+{
+	json_t *all;
+	char id[ID_TEXT];
+	int r;
+
+	(void)snprintf(id, sizeof(id), "%u", info->id);
+	pthread_mutex_lock(&record_lock);
+	all = read_record(store, ENDING_NAME);
+	json_object_set_new(all, id, json_true());
+	r = json_record_write(store, ENDING_NAME, all);
+	json_decref(all);
+	pthread_mutex_unlock(&record_lock);
+	return r < 0 ? error_set(err, r, "the end of the replication of %s could not be noted: %s", info->name, error_text(r)) : 0;
+}
+
+bool replication_is_ending(struct store *store, const struct dataset_info *info)
+{
+	json_t *all = read_record(store, ENDING_NAME);
+	char id[ID_TEXT];
+
+	(void)snprintf(id, sizeof(id), "%u", info->id);
+	const bool is_ending = json_is_true(json_object_get(all, id));
+	json_decref(all);
+	return is_ending;
+}
+
 void replication_end(struct store *store, const struct dataset_info *info)
 {
 	struct snapshot_info dataset = {.dataset_id = info->id};
@@ -201,6 +229,9 @@ void replication_end(struct store *store, const struct dataset_info *info)
 	drop_from(store, HOLDS_NAME, id);
 	pthread_mutex_unlock(&record_lock);
 	release_others(store, &dataset);
+	pthread_mutex_lock(&record_lock);
+	drop_from(store, ENDING_NAME, id);
+	pthread_mutex_unlock(&record_lock);
 }
 
 struct counting {

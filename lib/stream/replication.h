@@ -20,7 +20,12 @@ WARN_UNUSED int replication_begin(struct store *store, const char *dataset, cons
 WARN_UNUSED int replication_note(struct store *store, const char *dataset, const char *snapshot, const char *whom, const char *to,
                                  struct error *err);
 
-/* It has no replica any more: its snapshots are not held. What fails is tried again when it is sent again. */
+/*
+ * It has no replica any more: its snapshots are not held. What fails is tried again when it is sent again. replication_end_begin, before that which
+ * ends the replication is done: if we die on the way, replication_is_ending tells who does it once more that the end is still to come.
+ */
+WARN_UNUSED int replication_end_begin(struct store *store, const struct dataset_info *info, struct error *err);
+bool replication_is_ending(struct store *store, const struct dataset_info *info);
 void replication_end(struct store *store, const struct dataset_info *info);
 
 /*

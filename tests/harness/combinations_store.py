@@ -257,6 +257,14 @@ class Steps(World):
             if self.run("rollback", "--no-guard", "@".join(place), codes=self.codes()).code == 0:
                 self.new_dataset(dataset, self.snapshots[place])
 
+    def restore_all(self):
+        """What is left of the backups, into directories."""
+        for backup, contents in sorted(self.backups.items()):
+            target = f"{self.store.area}/{self.fresh('restored')}"
+            self.run("restore", f"{self.repository}@{backup}", target + "/")
+            self.compare(target, contents)
+            shutil.rmtree(target)
+
     def do_forget(self):
         if not self.backups:
             return
@@ -448,7 +456,7 @@ class Steps(World):
 
     KINDS = {
         "create": 1, "snapshot": 8, "destroy": 5, "hold": 1, "rollback": 3, "rollback_path": 2, "clone": 3, "dataset_destroy": 1, "rename_dataset": 1,
-        "set": 1, "import": 2, "export": 1, "backup": 2, "restore": 1, "forget": 1, "gc": 5, "scrub": 1, "check": 1, "sync": 2, "beside": 3,
+        "set": 1, "import": 2, "export": 1, "backup": 6, "restore": 4, "forget": 2, "gc": 5, "scrub": 1, "check": 1, "sync": 2, "beside": 3,
         "remount": 2, "kill": 2, "damage": 1, "heal": 2,
     }  # fmt: skip
 
@@ -476,6 +484,7 @@ class Steps(World):
             if number % 4 == 3:
                 self.check()
         self.check()
+        self.restore_all()
         counts.note({"operations compared with a model": steps})
         try:
             self.do_remount()

@@ -226,6 +226,22 @@ def test_a_replica_that_goes_back_can_be_written_at_no_moment(store, other, faul
         files.put(at + "/d/f", b"mine")
 
 
+@pytest.mark.parametrize("options", [[], ["--to", "one"]])
+def test_a_demotion_that_dies_is_done_again_and_ends_what_is_held(store, other, options):
+    point = store.mount()
+    store.create("d")
+    files.put(point + "/d/f", b"one")
+    cli(store, "snapshot", "create", "d@one")
+    replicated(store, other)
+    if options:
+        files.put(point + "/d/f", b"mine")
+    store.umount()
+    assert store.run("-s", store.path, "demote", "d", *options, env={"CORPUSFS_FAULT": "demote-before-end"}).code == -signal.SIGKILL
+    assert show(store)["replica"] and holds(store)["one"] == ["replication"]
+    cli(store, "demote", "d", *options)
+    assert show(store)["replica"] and show(store).get("replicated_to") is None and holds(store)["one"] == []
+
+
 def test_a_dataset_that_is_no_replica_is_told_with_what_makes_it_one(store, other):
     store.create("d")
     cli(store, "snapshot", "create", "d@one")
