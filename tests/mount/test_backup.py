@@ -423,40 +423,6 @@ def test_prune_frees_what_no_backup_names_and_nothing_else(repository, store, ar
     tree.assert_same(point + "/d", area + "/out")
 
 
-@pytest.mark.timeout(240)
-def test_random_histories_come_back_whole(repository, store, area, seed, rounds):
-    """Backups of random types between random changes, forgotten and pruned at random by either program."""
-    chance = random.Random(seed)
-    point = store.mount()
-    identities = {}
-    for _ in range(12 * rounds):
-        for _ in range(chance.randrange(6)):
-            name = f"{point}/d/a/{chance.randrange(70)}"
-            if chance.random() < 0.3 and os.path.exists(name):
-                os.remove(name)
-            else:
-                with open(name, "ab" if chance.random() < 0.5 else "wb") as handle:
-                    handle.write(chance.randbytes(chance.choice([10, 5000, 200000])))
-        row = repository.backup("d", kind=chance.choice(["full", "incremental", "differential"]) if identities else "full")
-        identities[row["backup"]] = row["identity"]
-        if chance.random() < 0.3:
-            victim = chance.choice(list(identities))
-            fulls = [row["backup"] for row in repository.backups() if row["type"] == "full"]
-            if len(identities) > 1 and [victim] != fulls:
-                repository.run("backup", "forget", repository.path, victim)
-                del identities[victim]
-        if chance.random() < 0.3:
-            if chance.random() < 0.7:
-                repository.run("backup", "prune", repository.path)
-            else:
-                restic(repository, "prune")
-    assert {row["backup"] for row in repository.backups()} == set(identities)
-    restic_check(repository)
-    for number, (name, identity) in enumerate(identities.items()):
-        done = repository.json("restore", f"{repository.path}@{name}", f"back{number}")
-        assert done["same"] and done["identity"] == identity
-
-
 # --- passwords ---
 
 
