@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 import threading
 import time
 
@@ -233,6 +234,45 @@ def test_what_a_listing_of_the_root_tells_is_not_remembered_after_a_rollback(sto
     assert os.stat("file", dir_fd=handle).st_size == len(wanted)
     assert get(root + "/file") == wanted and os.listdir(root) == ["file"]
     os.close(handle)
+
+
+def list_where_others_come_first(handle):
+    """On a processor that others keep busy, who are preferred: whoever lists runs on when the answer has come, but not at once."""
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    posix.outcome(os.listdir, handle)
+
+
+@pytest.fixture
+def busy_processor():
+    """The last one."""
+    loops = "for i in 1 2 3 4; do while :; do :; done & done; wait"
+    with subprocess.Popen(["taskset", "--cpu-list", str(max(os.sched_getaffinity(0))), "sh", "-c", loops], process_group=0) as others:
+        yield
+        os.killpg(others.pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_what_a_listing_told_is_forgotten_by_a_rollback_though_its_caller_did_not_run(store, alone, busy_processor):
+    """The kernel notes it when he runs again, after it has heard of the rollback. Nothing is known of the names before."""
+    store.create("d")
+    slow = {"CORPUSFS_FAULT": "list-before-names:sleep1000"}
+    root = store.mount(dataset="d", env=slow) if alone else store.mount(env=slow) + "/d"
+    put(root + "/file", b"old")
+    os.mkdir(root + "/.snapshots/v")
+    put(root + "/file", b"newer")
+    handle = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    posix.drop_caches()
+    procs.poll(lambda: not unanswered(store), 10, "all before has ended")
+    lister = threading.Thread(target=list_where_others_come_first, args=(handle,))
+    lister.start()
+    procs.poll(lambda: unanswered(store), 10, "the listing has begun")
+    cli(store, "rollback", "--no-guard", "d@v")
+    lister.join()
+    try:
+        procs.poll(lambda: os.stat("file", dir_fd=handle).st_size == 3, 10, "what it was told is forgotten")
+    finally:
+        os.close(handle)
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ struct change {
 		uint32_t view;
 		enum node_kind kind;
 		bool attributes; /* of the inode itself, no more */
+		bool head;       /* the inode is the root of a head that came in the place of another one */
 		char name[];     /* "": the inode itself */
 	} * key;
 	UT_hash_handle hh;
@@ -63,6 +64,7 @@ static bool add(struct changes *changes, const struct change_key *what, const ch
 	key->view = what->view;
 	key->kind = what->kind;
 	key->attributes = what->attributes;
+	key->head = what->head;
 	memcpy(key->name, name, strlen(name));
 	HASH_FIND(hh, changes->pending, key, key_len, change);
 	if (change) {
@@ -158,6 +160,13 @@ void changes_note_list(struct mount_group *group, uint32_t view, const char *nam
 	note(group->changes, &what, "");
 }
 
+void changes_note_head(struct mount_group *group, uint32_t view)
+{
+	const struct change_key what = {.ino = ROOT_INO, .view = view, .kind = NODE_FILE, .head = true};
+
+	note(group->changes, &what, "");
+}
+
 void changes_keep_open(struct mount_group *group, uint32_t view, uint64_t ino)
 {
 	struct kept *kept = xcalloc(1, sizeof(*kept));
@@ -197,6 +206,17 @@ static bool shows(const struct mount *mount, uint32_t view)
 }
 
 /*
+ * The kernel notes what the answer to a listing tells when the caller runs again, with the epoch of then. Until that is done he has the directory
+ * locked, and a notice of any name there, as "." which is none, waits for him.
+ */
+static void tell_head(struct session *session, uint64_t root)
+{
+	session_notify_entry(session, root, ".");
+	(void)!session_notify_epoch(session);
+	session_notify_inode(session, root);
+}
+
+/*
  * Names are expired, not dropped: who stands in a directory that is still there would lose it, the one who has just
  * made it first of all. Where that is not to be had, names in lists are left to their short time.
  */
@@ -207,7 +227,9 @@ static void tell(struct mount *mount, const struct change_key *key)
 
 	if (mount == key->source || !shows(mount, key->view))
 		return;
-	if (key->attributes)
+	if (key->head)
+		tell_head(mount_session(mount), id);
+	else if (key->attributes)
 		session_notify_attributes(mount_session(mount), id);
 	else if (!key->name[0])
 		session_notify_inode(mount_session(mount), id);

@@ -40,6 +40,8 @@ void changes_keep_open(struct mount_group *group, uint32_t view, uint64_t ino);
 void changes_note_list(struct mount_group *group, uint32_t view, const char *name);
 /* A name in a directory (or, "", the directory itself) changed past all mounts. */
 void changes_note_entry(struct mount_group *group, uint32_t view, uint64_t dir, const char *name);
+/* The head came in the place of another one. The kernel was told, and is once more, past answers that were made before. */
+void changes_note_head(struct mount_group *group, uint32_t view);
 /* A name of a head stands for something else, in all mounts: tells the kernel before it returns, and once more later. Not in a request's
  * thread. */
 void changes_tell_name(struct mount_group *group, uint32_t view, uint64_t dir, const char *name);

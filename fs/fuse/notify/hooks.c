@@ -115,8 +115,8 @@ static void hook_replaced(void *arg, uint32_t dataset, uint32_t old_view)
 		mount_put(mounts[i]);
 	}
 	free(mounts);
-	/* answers that were made before and are under way: who looks up a dataset's name is not held back */
-	changes_note_entry(group, info.view, ROOT_INO, "");
+	/* answers that were made before and are under way: who looks up a dataset's name is not held back, nor who notes what a listing told him */
+	changes_note_head(group, info.view);
 }
 
 /* A whole subtree was exchanged under the kernel's feet: told at once, and again later for answers that are under way. */
