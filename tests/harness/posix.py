@@ -5,6 +5,8 @@ import ctypes
 import errno
 import os
 
+from harness import procs
+
 LIBC = ctypes.CDLL("libc.so.6", use_errno=True)
 
 RENAME_NOREPLACE, RENAME_EXCHANGE, RENAME_WHITEOUT = 1, 2, 4
@@ -95,6 +97,12 @@ def outcome(function, *args, **options):
     if isinstance(result, int) and function is os.open:
         os.close(result)
     return "ok"
+
+
+def answered(root):
+    """Waits until a mount has answered all that was sent, among it that a file was closed, for which close(2) does not wait. At once elsewhere."""
+    waiting = f"{procs.CONNECTIONS}/{os.minor(os.stat(root).st_dev)}/waiting"
+    procs.poll(lambda: procs.read(waiting).strip() in (b"", b"0"), 10, "all is answered")
 
 
 def drop_caches():

@@ -5,6 +5,7 @@ import glob
 import itertools
 import os
 import select
+import signal
 import subprocess
 import sys
 from collections import namedtuple
@@ -91,7 +92,7 @@ def call(args, env, logs, limit=None, user=None, cwd=None, data=None, keep=()):
         except BaseException:
             # of the command's own limit or, often, the test's: what the command was at is told with the failure
             print(f"{args} did not end\n{stuck.states(process.pid)}", file=sys.stderr)
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)  # and what it has started; a daemon is on its own
             process.wait(20)
             raise
     return Result(code, procs.read(out).decode(errors="replace"), procs.read(err).decode(errors="replace") + stuck.crash(process.pid, code))
