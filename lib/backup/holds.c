@@ -108,6 +108,27 @@ int backup_holds_read(struct repository *repository, struct backup_holds *ret_ho
 	return r;
 }
 
+int backup_holds_check(struct repository *repository, int (*damaged)(void *arg, const char *object, int code), void *arg, struct error *err)
+{
+	struct object_names names = {0};
+	struct error ignored;
+	int r = repository_list(repository, OBJECT_HOLD, &names, err);
+
+	for (size_t i = 0; i < names.count && r == 0; i++) {
+		struct backup_hold hold = {0};
+		char object[BLOB_ID_TEXT];
+		int one = read_hold(repository, &names.items[i], &hold, &ignored);
+
+		hold_clear(&hold);
+		blob_id_text(&names.items[i], object);
+		/* released meanwhile, or for a newer version to read */
+		if (one < 0 && one != -ENOENT && one != -EPROTONOSUPPORT)
+			r = damaged(arg, object, one);
+	}
+	array_clear(&names);
+	return r;
+}
+
 const struct backup_hold *backup_holds_find(const struct backup_holds *holds, const char *backup, const char *tag)
 {
 	for (size_t i = 0; i < holds->count; i++)

@@ -31,6 +31,8 @@ struct backup_holds {
 void backup_holds_clear(struct backup_holds *holds);
 
 WARN_UNUSED int backup_holds_read(struct repository *repository, struct backup_holds *ret_holds, struct error *err);
+/* Those that cannot be read: `code` says why, and what `damaged` returns ends it when it is not 0. */
+WARN_UNUSED int backup_holds_check(struct repository *repository, int (*damaged)(void *arg, const char *object, int code), void *arg, struct error *err);
 /* The first that holds the backup; with a tag, the one that has it. NULL: none does. */
 const struct backup_hold *backup_holds_find(const struct backup_holds *holds, const char *backup, const char *tag);
 

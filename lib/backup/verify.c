@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "lib/backup/backup_find.h"
+#include "lib/backup/holds.h"
 #include "lib/backup/restore_content.h"
 #include "lib/backup/used_blobs.h"
 #include "lib/backup/verify_description.h"
@@ -386,6 +387,16 @@ static int tell_losses(struct verify *verify, const struct object_names *names)
 
 /* --- the whole --- */
 
+static int hold_problem(void *arg, const char *object, int code)
+{
+	AUTO_FREE char *what = xasprintf("hold %.8s", object);
+
+	if (is_away(arg, code))
+		return code;
+	problem(arg, what, code, "it is damaged, and nobody knows which backup it keeps");
+	return 0;
+}
+
 static void tell_bad_index_files(struct verify *verify)
 {
 	const struct object_names *names = &verify->options->repository->bad_index_files;
@@ -416,6 +427,8 @@ static int run(struct verify *verify, struct error *err)
 		verify->used = used_blobs_new(repository->index);
 		r = look_at_snapshots(verify, &names);
 	}
+	if (r == 0)
+		r = backup_holds_check(repository, hold_problem, verify, err);
 	if (r == 0)
 		r = blob_index_each(repository->index, look_at_place, verify);
 	verify->packs_left = blob_index_packs(repository->index);

@@ -1,7 +1,7 @@
 /*
  * Whether a repository holds what its backups name, and whether it is undamaged. Nothing is written but a lock.
  *
- *   always      every index file, every snapshot file, every tree of every backup; every blob that they name is in an index, and its pack is there
+ *   always      every index file, every snapshot file, every hold, every tree of every backup; every blob that they name is in an index, and its pack is there
  *               and long enough; the pieces of large directories are their trees (verify_pieces.h); descriptions are such that a restore can go by
  *               them (verify_description.h)
  *   with data   every pack, or a random part of them: its name is the SHA-256 of its bytes, each blob in it opens to its own SHA-256, and what an index

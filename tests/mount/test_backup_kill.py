@@ -255,7 +255,7 @@ def regions(repository):
                 with_trees.add(pack["id"])
     packs = sorted(repository.packs(), key=os.path.getsize)
     trees = [path for path in packs if os.path.basename(path) in with_trees]
-    one = {name: glob.glob(f"{repository.path}/{name}/*")[0] for name in ("keys", "snapshots", "index")}
+    one = {name: glob.glob(f"{repository.path}/{name}/*")[0] for name in ("keys", "snapshots", "index", "holds")}
     return {"config": repository.path + "/config", **one, "pack of trees": trees[-1], "pack of data": packs[-1]}
 
 
@@ -263,7 +263,8 @@ def regions(repository):
 @pytest.mark.kinds("hurt")
 @pytest.mark.parametrize("hurt", HURTS)
 def test_damage_in_every_region_is_named_and_gives_no_wrong_byte(repository, source, area, hurt):
-    repository.backup("d")
+    held = repository.backup("d")["backup"]
+    repository.run("backup", "hold", f"{repository.path}@{held}", "mine")
     good = tree.scan(source)
     for region, path in regions(repository).items():
         with open(path, "rb") as handle:
@@ -272,7 +273,7 @@ def test_damage_in_every_region_is_named_and_gives_no_wrong_byte(repository, sou
         HURTS[hurt](path)
         found = repository.store.run("-s", repository.store.path, "backup", "verify", repository.path, "--data", env=SECRETS)
         said = found.out + found.err
-        if (region, hurt) != ("snapshots", "missing"):
+        if hurt != "missing" or region not in ("snapshots", "holds"):
             assert found.code != 0, f"{region} is damaged ({hurt}), and verify is content"
             name = "repository" if region == "config" else "key" if region == "keys" else os.path.basename(path)[:8]
             assert name in said or (hurt, region) == ("missing", "index"), f"{region} ({hurt}): verify says {said}"
@@ -286,6 +287,7 @@ def test_damage_in_every_region_is_named_and_gives_no_wrong_byte(repository, sou
             if "pack" in region:
                 assert ("of d: " in said) == bool(missing), f"{region} ({hurt}): verify does not say which backup is hurt: {said}"
                 assert ("no backup" in said) != bool(missing)
+            assert not missing or region != "holds"
             if missing:
                 assert result.code != 0, f"{missing} did not come back from a damaged {region} ({hurt}), and restore is content"
             if result.out.startswith("{") and options:
@@ -296,6 +298,75 @@ def test_damage_in_every_region_is_named_and_gives_no_wrong_byte(repository, sou
         if os.path.exists(path):
             os.remove(path)
         files.put(path, kept)
+    assert repository.verify()["problem_count"] == 0
+
+
+@pytest.mark.parametrize("hurt", HURTS)
+def test_damage_of_a_lock_keeps_those_away_who_remove_and_no_reader(repository, source, area, hurt):
+    repository.backup("d")
+    lock = repository.path + "/locks/" + "ab" * 32
+    with repository.store.stopped_at("backup-before-snapshot-file", "-s", repository.store.path, "backup", "d", repository.path, env=SECRETS):
+        shutil.copy(glob.glob(repository.path + "/locks/*")[0], area + "/lock")
+    shutil.copy(area + "/lock", lock)
+    HURTS[hurt](lock)
+    repository.restore(area + "/out")
+    tree.assert_same(source, area + "/out")
+    assert repository.verify()["problem_count"] == 0
+    if hurt not in ("missing", "empty"):  # restic, too, counts an empty one for nothing
+        assert "unlock" in repository.run("backup", "prune", repository.path, code=program.DAMAGED).err
+        assert repository.json("backup", "unlock", repository.path, "--all")["removed"] == 1
+    repository.run("backup", "prune", repository.path)
+
+
+def object_of(repository, ident):
+    return json.loads(restic(repository, "cat", "blob", ident))
+
+
+def blobs_below(repository, *path):
+    """Of the files below a directory of the newest backup: [id of a blob]."""
+    nodes = object_of(repository, json.loads(restic(repository, "cat", "snapshot", repository.backups()[-1]["backup"]))["tree"])["nodes"]
+    for name in path:
+        nodes = object_of(repository, next(node["subtree"] for node in nodes if node["name"] == name))["nodes"]
+    found = []
+    while nodes:
+        node = nodes.pop()
+        nodes += object_of(repository, node["subtree"])["nodes"] if "subtree" in node else []
+        found += node.get("content") or []
+    return found
+
+
+def places(repository):
+    """Where blobs are: {id: (path of the pack, offset, length)}."""
+    found = {}
+    for name in glob.glob(repository.path + "/index/*"):
+        for pack in json.loads(restic(repository, "cat", "index", os.path.basename(name)))["packs"]:
+            path = f"{repository.path}/data/{pack['id'][:2]}/{pack['id']}"
+            found.update({blob["id"]: (path, blob["offset"], blob["length"]) for blob in pack["blobs"]})
+    return found
+
+
+def test_damage_of_what_tells_where_names_of_large_directories_are_takes_no_name(repository, store, area):
+    """It is a help: who finds it damaged reads the whole directory."""
+    os.mkdir(area + "/large")
+    for number in range(16000):
+        os.mknod(f"{area}/large/{number:0150}")
+    store.ok("-s", store.path, "import", area + "/large", "d/large")
+    repository.backup("d")
+    blobs = blobs_below(repository, ".corpusfs", "trees")
+    assert len(blobs) >= 2
+    where = places(repository)
+    for blob in (blobs[0], blobs[-1]):
+        path, offset, length = where[blob]
+        os.chmod(path, 0o600)
+        for at in (offset, offset + length // 2, offset + length - 1):
+            flipped(at / os.path.getsize(path))(path)
+        failed = repository.json("backup", "verify", repository.path, "--data", code=program.FAILED)
+        assert os.path.basename(path) in json.dumps(failed["problems"]), failed
+        done = store.run("restore", repository.path, area + "/out", env=SECRETS)
+        assert done.code == 0 and len(os.listdir(area + "/out/large")) == 16000, done
+        for at in (offset, offset + length // 2, offset + length - 1):
+            flipped(at / os.path.getsize(path))(path)
+        shutil.rmtree(area + "/out")
     assert repository.verify()["problem_count"] == 0
 
 
