@@ -3,6 +3,8 @@
 import json
 import shlex
 
+from harness import procs
+
 
 def cli(store, *args, **options):
     return store.ok("-s", store.path, *args, **options)
@@ -30,3 +32,11 @@ def replicated(store, other):
     result = replicate(store, other)
     assert result.code == 0, result
     return result.out
+
+
+def cut_off(store, other, chance):
+    """It begins, and the receiver dies at a frame, or the line breaks behind a byte, or the sender dies there; or it has ended before that."""
+    part = f"stdbuf -o0 head -c {int(1.4 ** chance.uniform(10, 40))}"
+    how = chance.choice((f"{part} | {to(other)}", f"{{ {part}; kill -9 $PPID; }} | {to(other)}", to(other, f"receive-frame:kill:{chance.randrange(1, 9)}")))
+    store.run("-s", store.path, "replicate", "d", "--to", how)
+    procs.poll(lambda: other.run("-s", other.path, "dataset", "list").code == 0, 30, "the other end has gone")

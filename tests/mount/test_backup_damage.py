@@ -26,6 +26,7 @@ def flip(path, chance):
         handle.write(bytes([byte ^ 1 << chance.randrange(8)]))
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(240)
 def test_every_damaged_file_is_named_and_no_wrong_byte_comes_back(repository, source, area, seed):
     repository.backup("d")
@@ -385,7 +386,8 @@ def test_what_is_no_repository_or_is_locked_is_said(repository, area):
 # --- kills ---
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.soak
+@pytest.mark.timeout(600)
 def test_killed_backups_and_prunes_leave_a_valid_repository(repository, store, area, seed, rounds):
     """The first one is kept: later ones may rely on it. What comes back is what was written in a round, of none earlier than in the backup before."""
     chance = random.Random(seed)

@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from harness import files, procs, program, tree
-from harness.replication import cli, identity, names, replicate, replicated, to
+from harness.replication import cli, cut_off, identity, names, replicate, replicated, to
 
 
 def scan(path):
@@ -56,9 +56,14 @@ def test_snapshots_follow_one_by_one(store, other):
     assert show(other)["replica"] and not show(store)["replica"]
 
 
+def common(here, there):
+    """What both have, in the order in which `here` made it. Who was the first once has more: what was lost."""
+    return [name for name in names(here) if name in names(there)]
+
+
 def fail_over(here, there, rng):
     """`here` is lost with what was written after the last snapshot; `there` goes on. Returns the mountpoints."""
-    last = names(there)[-1]
+    last = common(here, there)[-1]
     wanted = identity(here, last)
     point = here.points[-1]
     kept = scan(f"{point}/d/.snapshots/{last}")
@@ -70,30 +75,48 @@ def fail_over(here, there, rng):
     return at
 
 
-@pytest.mark.timeout(180)
-@pytest.mark.parametrize("seed", [1, 2])
-def test_failover_and_the_way_back(store, other, seed):
-    rng = random.Random(seed)
+def write_and_replicate(here, there, point, rng, turn):
+    """Snapshots, rollbacks, the collector; and replication that is cut off. There is at least what was replicated whole, and no snapshot in part."""
+    for number in range(rng.randrange(1, 4)):
+        write_at_random(point, rng)
+        if rng.randrange(4) == 0:
+            cli(here, "rollback", f"d@{rng.choice(names(here))}")
+            replicated(here, there)
+        cli(here, "snapshot", "create", f"d@s{turn}.{number}")
+        if rng.randrange(2):
+            cut_off(here, there, rng)
+        if rng.randrange(4) == 0:
+            cli(rng.choice((here, there)), "gc")
+    assert all(identity(there, name) == identity(here, name) for name in common(here, there))
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_failover_and_the_way_back(store, other, seed, others):
+    rng = random.Random(seed + others)
     here, there = store, other
     point = here.mount(f"{here.area}/{os.path.basename(here.path)}-mnt")
     here.create("d")
     write_at_random(point, rng)
     cli(here, "snapshot", "create", "d@s0")
-    for turn in range(1, 3):
-        replicated(here, there)
-        common = names(there)[-1]
+    replicated(here, there)
+    for turn in range(1, 4):
+        write_and_replicate(here, there, point, rng, turn)
+        last = common(here, there)[-1]
         at = fail_over(here, there, rng)
         write_at_random(at, rng)
         cli(there, "snapshot", "create", f"d@s{turn}")
         # What was lost is still on the disk that comes back: a fork, until that side is given up.
         result = replicate(there, here)
-        assert result.code == program.DAMAGED and "fork" in result.err and f'"{common}"' in result.err, result
-        said = cli(here, "demote", "d", "--to", common)
+        assert result.code == program.DAMAGED and "fork" in result.err and f'"{last}"' in result.err, result
+        said = cli(here, "demote", "d", "--to", last)
         assert "is kept as" in said
+        cut_off(there, here, rng)
         replicated(there, here)
         assert identity(here, f"s{turn}") == identity(there, f"s{turn}")
         here, there, point = there, here, at
-    assert set(names(store)) & set(names(other)) >= {"s0", "s1", "s2"}
+    assert set(names(store)) & set(names(other)) >= {"s0", "s1", "s2", "s3"}
     for end in (store, other):
         cli(end, "check")
 
@@ -289,10 +312,11 @@ def test_a_fork_is_not_to_go_back_to_what_was_left(store, other):
     assert result.code == program.DAMAGED and "fork" in result.err and "corpusfs demote d --to good" in result.err, result
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("seed", range(1, 4))
-def test_a_replica_ends_at_what_the_dataset_is_after_random_histories(store, other, seed):
-    rng = random.Random(seed)
+def test_a_replica_ends_at_what_the_dataset_is_after_random_histories(store, other, seed, others):
+    rng = random.Random(seed + others)
     point = store.mount()
     store.create("d")
     for turn in range(12):
