@@ -301,6 +301,7 @@ def test_damage_in_every_region_is_named_and_gives_no_wrong_byte(repository, sou
     assert repository.verify()["problem_count"] == 0
 
 
+@pytest.mark.kinds("hurt")
 @pytest.mark.parametrize("hurt", HURTS)
 def test_damage_of_a_lock_keeps_those_away_who_remove_and_no_reader(repository, source, area, hurt):
     repository.backup("d")
