@@ -201,8 +201,12 @@ int restore_to_dataset(struct store *store, const struct restore_options *option
 		r = restore_begin(&restore, err);
 	if (r == 0)
 		r = prepare_target(&restore, err);
-	if (r == 0)
+	if (r == 0) {
+		struct dataset_info info;
+
 		r = bring_in(&restore, err);
+		ret_result->is_begun = dataset_get(store, options->dataset, &info) == 0;
+	}
 	if (r == 0)
 		r = compare_identity(&restore, err);
 	restore_end(&restore);

@@ -34,7 +34,8 @@ struct restore_result {
 	struct backup_others others;
 	char identity[2 * 32 + 1]; /* of what is there now; "": it was not compared */
 	bool compared, same;
-	const char *uncompared; /* why nothing was compared, where nothing failed: a text that is never freed; or NULL */
+	bool is_begun;             /* the dataset that it was for is there, empty perhaps */
+	const char *uncompared;    /* why nothing was compared, where nothing failed: a text that is never freed; or NULL */
 	char guard[256]; /* the snapshot that was taken first, or "" */
 	uint64_t local, fetched; /* bytes that came from the store, and from the repository */
 	/* In a directory: files whose times its filesystem cannot have, and the first of them, "a, b"; the caller's to free. */

@@ -238,7 +238,7 @@ static int restore_op(struct op_context *context, const json_t *args, json_t **r
 	head_clear(&head);
 	repository_close(repository);
 	/* What failed after something was done is part of the result. */
-	if (r == 0 || (r != -ECANCELED && (result.guard[0] || result.transfer.files + result.transfer.directories + result.transfer.problems > 0))) {
+	if (r == 0 || (r != -ECANCELED && (result.guard[0] || result.is_begun || result.transfer.problems > 0))) {
 		*ret_result = restored_to_json(&options, &result, problems.list, r, &failure);
 		if (snapshot[0])
 			json_object_set_new(*ret_result, "snapshot", json_from_bytes(snapshot));

@@ -75,7 +75,8 @@ static bool is_full(const struct portion *portion)
 static int damaged(struct archive_import *archive, const char *path, int code)
 {
 	AUTO_FREE char *in = path ? xasprintf(", in member %s", path) : xstrdup("");
-	AUTO_FREE char *after = archive->last ? xasprintf("after member %s", archive->last) : xstrdup("at its first member");
+	const bool is_first = !archive->last || !*archive->last; /* or the root came before it */
+	AUTO_FREE char *after = !is_first ? xasprintf("after member %s", archive->last) : xstrdup("at its first member");
 	const char *how = code == -EBADMSG ? "is damaged" : "cannot be read any more";
 	struct transfer *transfer = &archive->import->transfer;
 

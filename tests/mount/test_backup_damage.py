@@ -97,6 +97,22 @@ def test_keep_going_leaves_out_what_is_damaged_and_names_it(repository, other, s
     assert all(row.get("content") == left[name].get("content") for name, row in right.items())
 
 
+def test_a_restore_that_fails_at_its_first_file_says_what_it_leaves(repository, other, store, area):
+    """An empty dataset."""
+    store.create("one")
+    files.put(store.mount() + "/one/file", random.Random(6).randbytes(3 << 20))
+    store.umount()
+    repository.backup("one")
+    big = max(repository.packs(), key=os.path.getsize)
+    os.chmod(big, 0o600)
+    with open(big, "r+b") as handle:
+        handle.write(b"damage")
+    failed = other.run("-s", other.path, "restore", repository.path, "back", env=SECRETS)
+    assert failed.code == program.DAMAGED and "at its first member, in member file" in failed.err, failed
+    assert "back is restored in part; the same command with --over --keep-going goes on" in failed.err
+    assert "back" in other.ok("-s", other.path, "dataset", "list")
+
+
 def test_what_stands_in_a_directory_s_place_is_named_and_so_is_what_was_in_it(repository, area):
     repository.backup("d")
     os.mkdir(area + "/out")
